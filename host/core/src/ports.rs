@@ -1,0 +1,172 @@
+//! What the engine needs from outside and who brings it. Declared here so that the edges need not
+//! know each other: the policy host, the kernel witness and tests implement these traits.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{
+    AffinityAnswer, AffinityRequest, Decided, DecisionRecord, FaultKind, Hook, ReclaimRequest,
+    SelectRequest, Selection, Verdict,
+};
+use crate::error::Coded;
+use crate::lease::Netns;
+use crate::name::{Digest, ObjectName};
+use crate::objects::PolicySpec;
+
+/// The policy host. Calls are short (tens of microseconds) and bounded by the budget of each policy,
+/// but they compute: the engine makes them on threads where blocking is allowed.
+///
+/// No call fails: a fault is counted, recorded and answered by the built-in strategy.
+pub trait Policies: Send + Sync {
+    /// Which address, and what to keep for whom.
+    fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer>;
+    /// Which pools, in which order.
+    fn select(&self, request: &SelectRequest) -> Decided<Selection>;
+    /// How long to wait; one verdict per lease, same order.
+    fn reclaim(&self, request: &ReclaimRequest) -> Decided<Vec<Verdict>>;
+
+    /// Loads a policy and lets it take over from the version that serves under the same name.
+    ///
+    /// # Errors
+    /// The stage that failed and why; the old version goes on serving.
+    fn install(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal>;
+    /// Takes a policy out of service. Unknown names are no error.
+    fn remove(&self, name: &ObjectName);
+    /// One entry per installed policy.
+    fn status(&self) -> Vec<PolicyStatus>;
+    /// The newest decisions, newest first.
+    fn decisions(&self, limit: usize) -> Vec<DecisionRecord>;
+}
+
+/// How a policy fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Name of its IPAMPolicy object.
+    pub name: ObjectName,
+    /// Digest of the component that serves.
+    pub digest: Digest,
+    /// What the component calls itself.
+    pub component: String,
+    /// Its version.
+    pub version: String,
+    /// Hooks that it serves.
+    pub hooks: Vec<Hook>,
+    /// `active` or `shadow`.
+    pub mode: String,
+    /// Decisions made, abstentions included.
+    pub decisions: u64,
+    /// Faults by kind, only kinds that happened.
+    pub faults: Vec<(FaultKind, u64)>,
+    /// The breaker is open: the policy is not asked for the time being.
+    pub breaker_open: bool,
+    /// Why the newest version was not taken, if it was not.
+    pub last_refusal: Option<String>,
+}
+
+/// Why a policy was not loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy {policy} was refused while {stage}: {why}")]
+pub struct PolicyRefusal {
+    /// Name of the object.
+    pub policy: ObjectName,
+    /// The stage, as a gerund: `reading the component`, `checking the imports`, ...
+    pub stage: &'static str,
+    /// The cause, naming the offending part and what to do.
+    pub why: String,
+}
+
+impl Coded for PolicyRefusal {
+    fn code(&self) -> &'static str {
+        "POLICY_REFUSED"
+    }
+    fn kind(&self) -> crate::error::Kind {
+        crate::error::Kind::Invalid
+    }
+}
+
+/// The kernel witness of this node.
+///
+/// *Unknown is never dead*: whatever cannot be established is an error or [`NetnsLook::Unknown`].
+pub trait Kernel: Send + Sync {
+    /// The identity of the namespace behind `path`, given an id in the daemon's own namespace. It leaves no
+    /// descriptor, socket or thread behind. Blocks for tens of microseconds.
+    ///
+    /// # Errors
+    /// [`WitnessError`] when the path is no network namespace or cannot be entered.
+    fn identify(&self, path: &Path) -> Result<Netns, WitnessError>;
+
+    /// One complete look at all namespaces that have an id here. Serves a whole sweep.
+    ///
+    /// # Errors
+    /// [`WitnessError`] when the dump is incomplete or the self-test failed: nothing may be concluded.
+    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError>;
+}
+
+/// One complete look. Answers are about the moment of [`Kernel::look`] or later, never earlier.
+pub trait KernelLook: Send {
+    /// Whether the namespace still exists.
+    fn namespace(&self, netns: &Netns) -> NetnsLook;
+    /// Whether `address` stands on a link of the namespace. Asks the kernel at once.
+    fn address(&self, netns: &Netns, address: IpAddr) -> AddressLook;
+}
+
+/// What a look says of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetnsLook {
+    /// It exists.
+    Alive,
+    /// Its id is absent from a complete dump, or wears another cookie.
+    Gone,
+    /// Not established.
+    Unknown,
+}
+
+/// What a look says of an address in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressLook {
+    /// It stands on a link.
+    OnLink,
+    /// It stands on none, and the listing was complete.
+    OnNone,
+    /// The namespace is gone.
+    NamespaceGone,
+    /// Not established.
+    Unknown,
+}
+
+/// Why the kernel witness is silent.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WitnessError {
+    /// `CNI_NETNS` names nothing.
+    #[error("network namespace {path} does not exist")]
+    NoSuchNamespace {
+        /// The path.
+        path: PathBuf,
+    },
+    /// `CNI_NETNS` names something else.
+    #[error("{path} is not a network namespace")]
+    NotANamespace {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("{act} failed: {why}")]
+    System {
+        /// What was tried.
+        act: &'static str,
+        /// What the kernel said.
+        why: String,
+    },
+    /// The listing was interrupted or cut.
+    #[error("the listing of namespace ids was incomplete")]
+    Incomplete,
+    /// The self-test at start failed, so nothing is concluded from what the kernel shows.
+    #[error("the kernel witness is off: {why}")]
+    Off {
+        /// What the self-test saw.
+        why: String,
+    },
+}

@@ -1,0 +1,179 @@
+//! The port: what the engine asks of a store. One contract suite (`contract`) holds every engine to it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tenure_core::error::{Coded, Kind};
+use tenure_core::lease::{Epoch, Lease, LeaseKey};
+use tenure_core::name::ObjectName;
+use tenure_core::objects::{Object, ObjectKind};
+
+/// A boxed future, so that the port can be used as a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The version of a row as the store counts it. It changes at each write of the row and is never
+/// reused for the same row within an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// A lease as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The record.
+    pub lease: Lease,
+    /// Its version.
+    pub revision: Revision,
+}
+
+/// One conditional write: this is the lock of Tenure, there is no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The address must have no row.
+    Create(Lease),
+    /// The row must still have this version.
+    Replace {
+        /// The new record.
+        lease: Lease,
+        /// The version that it replaces.
+        expect: Revision,
+    },
+    /// The row must still have this version.
+    Delete {
+        /// Which row.
+        key: LeaseKey,
+        /// The version that it deletes.
+        expect: Revision,
+    },
+}
+
+/// What was promised about a store before it was opened, and what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Random, made with the store.
+    pub store_id: String,
+    /// Its present life.
+    pub epoch: Epoch,
+    /// The store was empty when it was opened.
+    pub fresh: bool,
+}
+
+/// A store. Cheap to share; all methods may be called at once from many tasks.
+pub trait Store: Send + Sync {
+    /// Which store it is.
+    fn identity(&self) -> Identity;
+
+    /// Calls `each` with every lease, in any order. Used once at start: the rest of the time the
+    /// engine's own index answers.
+    fn scan(&self, each: &mut dyn FnMut(Row)) -> Result<(), StoreError>;
+
+    /// One row, as durably stored.
+    fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
+
+    /// All writes or none, durable when the future resolves; one revision per write, in order (a
+    /// delete answers the revision that it deleted).
+    ///
+    /// Dropping the future does not undo it: the writes may or may not happen.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] names the first write whose condition did not hold; nothing was written.
+    /// After [`StoreError::Unknown`] the writes may have happened: read back before going on.
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>>;
+
+    /// All objects.
+    fn objects(&self) -> Result<Vec<Object>, StoreError>;
+    /// Creates or replaces objects, all or none, durably.
+    fn put_objects(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Deletes an object; false if there was none.
+    fn delete_object<'a>(
+        &'a self,
+        kind: ObjectKind,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Whether writes can be served: what STATUS asks. Cheap.
+    fn health(&self) -> Result<(), StoreError>;
+}
+
+/// Why a store did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The condition of a write did not hold.
+    #[error("{key} was changed by somebody else")]
+    Conflict {
+        /// Which of the writes.
+        index: usize,
+        /// Its address.
+        key: LeaseKey,
+        /// What stands there now.
+        current: Option<Box<Row>>,
+    },
+    /// Another daemon has the store (invariant I13).
+    #[error("the store {path} is in use by another process; stop it or choose another stateDir")]
+    Locked {
+        /// Where it is.
+        path: String,
+    },
+    /// A newer Tenure wrote it (invariant I14).
+    #[error("the store was written by a newer Tenure (format {found}, this one knows {known}); it was not touched. Install that version, or export there and import here")]
+    Newer {
+        /// Its format.
+        found: u32,
+        /// The newest known here.
+        known: u32,
+    },
+    /// What it holds cannot be read. Nothing is guessed.
+    #[error("the store is damaged at {place}: {why}; restore it from an export")]
+    Corrupt {
+        /// Which table and key.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Reading or writing failed; nothing was written.
+    #[error("{act} failed: {why}")]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// What the system said.
+        why: String,
+    },
+    /// It cannot be said whether the write happened.
+    #[error("{act} ended without an answer: {why}")]
+    Unknown {
+        /// What was tried.
+        act: &'static str,
+        /// What the system said.
+        why: String,
+    },
+    /// The queue is full (invariant I12).
+    #[error("the store has {bound} writes waiting; try later")]
+    Overloaded {
+        /// The bound.
+        bound: usize,
+    },
+    /// The store has been shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Coded for StoreError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "STORE_CONFLICT",
+            Self::Locked { .. } => "STORE_LOCKED",
+            Self::Newer { .. } => "STORE_NEWER",
+            Self::Corrupt { .. } => "STORE_CORRUPT",
+            Self::Io { .. } => "STORE_IO",
+            Self::Unknown { .. } => "STORE_UNKNOWN",
+            Self::Overloaded { .. } => "STORE_OVERLOADED",
+            Self::Closed => "STORE_CLOSED",
+        }
+    }
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Conflict { .. } | Self::Overloaded { .. } | Self::Closed => Kind::Retry,
+            Self::Locked { .. } | Self::Newer { .. } | Self::Corrupt { .. } => Kind::Operator,
+            Self::Io { .. } | Self::Unknown { .. } => Kind::Io,
+        }
+    }
+}
