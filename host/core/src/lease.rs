@@ -230,6 +230,8 @@ pub struct Lease {
     pub decided_by: Vec<Digest>,
     /// When the present hold began, for humans.
     pub bound_at: WallMs,
+    /// When it began by `CLOCK_BOOTTIME` of its boot: what a spooled DEL is compared with.
+    pub bound_boottime_ms: u64,
     /// Up to [`HOLDERS_KEPT`] earlier holders, newest first.
     pub previous: Vec<PastHolder>,
 }

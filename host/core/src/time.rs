@@ -56,6 +56,8 @@ impl WallMs {
 pub trait Clock: Send + Sync {
     /// The monotonic clock (`CLOCK_MONOTONIC`: it stands still in suspend, which only lengthens).
     fn now(&self) -> Moment;
+    /// `CLOCK_BOOTTIME` in milliseconds, comparable between processes of one boot only.
+    fn boottime_ms(&self) -> u64;
     /// The wall clock.
     fn wall(&self) -> WallMs;
 }
