@@ -7,9 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// IPv4 or IPv6.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -218,8 +216,7 @@ impl Range {
     /// Whether `address` lies in the range.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        Family::of(address) == self.family
-            && (self.first..=self.last).contains(&to_number(address))
+        Family::of(address) == self.family && (self.first..=self.last).contains(&to_number(address))
     }
 
     /// Whether `other` lies in the range with both ends.

@@ -64,6 +64,10 @@ pub struct Metadata {
     /// Annotations for tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Set by the daemon when a pool is deleted whose addresses are still held: it gives nothing any more
+    /// and goes when the last of them leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<String>,
 }
 
 /// `spec` of an IPPool.
@@ -425,8 +429,14 @@ impl Object {
             "IPPool" => read(body).map(Object::IPPool),
             "IPReservation" => read(body).map(Object::IPReservation),
             "IPAMPolicy" => read(body).map(Object::IPAMPolicy),
-            "IPLease" => Err(("kind".to_owned(), "leases are never written by hand; see `tenure release`".to_owned())),
-            _ => Err(("kind".to_owned(), format!("is {kind:?}; it must be IPPool, IPReservation or IPAMPolicy"))),
+            "IPLease" => Err((
+                "kind".to_owned(),
+                "leases are never written by hand; see `tenure release`".to_owned(),
+            )),
+            _ => Err((
+                "kind".to_owned(),
+                format!("is {kind:?}; it must be IPPool, IPReservation or IPAMPolicy"),
+            )),
         }
         .map_err(|(field, message)| bad(&field, message))
     }
@@ -475,7 +485,12 @@ impl<S> Resource<S> {
     pub fn new(name: ObjectName, spec: S) -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
-            metadata: Metadata { name, labels: BTreeMap::new(), annotations: BTreeMap::new() },
+            metadata: Metadata {
+                name,
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                deletion_timestamp: None,
+            },
             spec,
         }
     }
@@ -600,7 +615,8 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named_with_its_path_and_its_neighbours() {
-        let error = Object::from_json(pool(json!({"cidr": "10.0.0.0/24", "rangse": []}))).unwrap_err();
+        let error =
+            Object::from_json(pool(json!({"cidr": "10.0.0.0/24", "rangse": []}))).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("IPPool blue-v4: spec"), "{text}");
         assert!(text.contains("unknown field `rangse`") && text.contains("`ranges`"), "{text}");
@@ -631,8 +647,11 @@ mod tests {
 
     #[test]
     fn a_lease_cannot_be_applied() {
-        let lease = json!({"apiVersion": API_VERSION, "kind": "IPLease", "metadata": {"name": "x"}});
-        assert!(Object::from_json(lease).unwrap_err().to_string().contains("never written by hand"));
+        let lease =
+            json!({"apiVersion": API_VERSION, "kind": "IPLease", "metadata": {"name": "x"}});
+        assert!(
+            Object::from_json(lease).unwrap_err().to_string().contains("never written by hand")
+        );
     }
 
     #[test]
@@ -642,7 +661,9 @@ mod tests {
         assert!(select(json!({})));
         assert!(select(json!({"matchLabels": {"team": "red"}})));
         assert!(!select(json!({"matchLabels": {"team": "blue"}})));
-        assert!(select(json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]})));
+        assert!(select(
+            json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]})
+        ));
         assert!(!select(json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}]})));
     }
 }

@@ -42,7 +42,10 @@ impl WallMs {
         i64::try_from(self.0)
             .ok()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-            .map_or_else(|| format!("{}ms", self.0), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .map_or_else(
+                || format!("{}ms", self.0),
+                |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            )
     }
 
     /// `seconds` later, saturating.

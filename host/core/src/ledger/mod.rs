@@ -1,0 +1,526 @@
+//! The memory of one daemon about all rows: which address is what, found by address, attachment, owner or
+//! key. It is derived from the store and never the truth: the store's conditional write is the lock.
+//!
+//! ```text
+//! load/apply(lease, revision)    a row as the store has it
+//! reserve -> Hold                an ADD takes an address, nothing is written yet
+//!   apply(lease)  or  cancel     the write happened, or it did not
+//! ```
+//!
+//! Invariants: an address has at most one slot and one place (I1, I10); what rests is given only as
+//! DESIGN section 4 allows (I9); a restart begins every rest anew (I8).
+
+mod slot;
+mod stock;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use slot::Spot;
+pub use slot::{Here, Print, Slot, Status};
+pub use stock::{Counts, UNPROVED_FLOOR};
+use stock::{Shelf, Stock};
+
+use crate::address::{Family, from_number, to_number};
+use crate::lease::{Generation, Lease, LeaseKey};
+use crate::name::{PoolName, SpaceName};
+use crate::pool::{Pool, Reservation};
+use crate::time::{Moment, WallMs};
+
+/// Both clocks at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic.
+    pub moment: Moment,
+    /// Wall.
+    pub wall: WallMs,
+}
+
+/// What an ADD wants of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Any address that is unused or rested.
+    Rested,
+    /// Any address, also one whose rest may be cut short.
+    Pressed,
+}
+
+/// For whom an exact address is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// For this sticky key: may take what is retained for it.
+    Key(Print),
+    /// For nobody in particular.
+    Anyone,
+    /// For the holder who had it last, by an answer of the affinity policy: may take what is retained.
+    Policy,
+}
+
+/// A reserved address. It must be settled: by [`Ledger::apply`] after the write, or by [`Ledger::cancel`].
+#[derive(Debug)]
+#[must_use = "a reserved address that is not settled is lost until the next start"]
+pub struct Hold {
+    /// The address.
+    pub key: LeaseKey,
+    /// What stood there before; none for an address without a row.
+    pub prior: Option<Slot>,
+}
+
+/// Why an address or pool cannot give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No pool has this address.
+    NoPool,
+    /// The pool may not hand it out (exclusion, reservation, gateway, outside the ranges, disabled).
+    NotUsable,
+    /// Somebody holds it.
+    Held {
+        /// Fingerprint of the attachment.
+        by: Print,
+    },
+    /// It is kept for another key.
+    Retained,
+    /// It may still be in use.
+    Quarantined,
+    /// It rests, or its old holder is still seen; due by time alone in so long, if that can be known.
+    Resting {
+        /// How long still.
+        due: Option<Duration>,
+    },
+    /// The pool has nothing to give; due by time alone in so long, if that can be known.
+    Exhausted {
+        /// How long still.
+        due: Option<Duration>,
+    },
+}
+
+/// What a look said of a released row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRelease {
+    /// The end of the old holder is proved.
+    Proved,
+    /// The address still stands on a link of the old holder.
+    Lingers,
+    /// Nothing can be said.
+    Silent,
+}
+
+/// One row as taken down at some instant.
+#[derive(Debug, Clone)]
+pub struct RowAt {
+    /// The address.
+    pub key: LeaseKey,
+    /// The row.
+    pub slot: Slot,
+}
+
+/// A row and where it stands.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    slot: Slot,
+    /// Index of the stock that counts it; none if no pool has its address.
+    stock: Option<u32>,
+    shelf: Shelf,
+}
+
+/// The rows of one daemon.
+#[derive(Debug)]
+pub struct Ledger {
+    here: Here,
+    spaces: Vec<SpaceName>,
+    stocks: Vec<Stock>,
+    /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
+    by_cidr: BTreeMap<(u16, Family, u128), usize>,
+    rows: HashMap<Spot, Entry>,
+    /// Fingerprints of attachments, owners and sticky keys -> rows that may be theirs.
+    index: BTreeSet<(Print, Spot)>,
+    /// (pool, namespace) -> held addresses, for the quotas of policies.
+    held_by_namespace: HashMap<(usize, Print), u64>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// An empty ledger of this agent.
+    #[must_use]
+    pub fn new(here: Here) -> Self {
+        Self {
+            here,
+            spaces: vec![SpaceName::default()],
+            stocks: Vec::new(),
+            by_cidr: BTreeMap::new(),
+            rows: HashMap::new(),
+            index: BTreeSet::new(),
+            held_by_namespace: HashMap::new(),
+        }
+    }
+
+    /// Takes over the pools and reservations. All rows are placed anew: cost follows the number of rows.
+    ///
+    /// The pools of one space must not overlap: the caller has refused that.
+    pub fn configure(&mut self, pools: Vec<Pool>, reservations: &[Reservation], now: Now) {
+        let cursors: HashMap<_, _> =
+            self.stocks.iter().map(|s| (s.pool.name.clone(), s.cursor())).collect();
+        self.by_cidr.clear();
+        self.held_by_namespace.clear();
+        self.stocks = Vec::with_capacity(pools.len());
+        for pool in pools {
+            let space = self.space_index(&pool.spec.space);
+            let first = to_number(pool.spec.cidr.network());
+            self.by_cidr.insert((space, pool.family(), first), self.stocks.len());
+            let cursor = cursors.get(&pool.name).copied().unwrap_or(0);
+            self.stocks.push(Stock::new(pool, reservations, cursor));
+        }
+        let spots: Vec<Spot> = self.rows.keys().copied().collect();
+        for spot in spots {
+            self.enter(spot, now);
+        }
+    }
+
+    /// Takes over a row as the store has it, in place of what stood there. `seen` is kept where the hold is
+    /// the same: the address stays seen on its link across a release.
+    pub fn apply(&mut self, lease: &Lease, revision: u64, now: Now) {
+        let spot = self.spot(&lease.key());
+        let old = self.drop_row(spot);
+        let mut slot = Slot::new(lease, revision, &self.here, now.moment);
+        if let Some(old) = old.filter(|old| old.generation == slot.generation) {
+            slot.inherit(&old);
+        }
+        self.insert_row(spot, slot, now);
+    }
+
+    /// The row is gone from the store: the address counts as never used.
+    pub fn forget(&mut self, key: &LeaseKey) {
+        let spot = self.spot(key);
+        self.drop_row(spot);
+    }
+
+    /// Reserves the next address of a pool.
+    ///
+    /// # Errors
+    /// [`Unavailable::Exhausted`] with the time when the next one is due.
+    pub fn reserve(&mut self, pool: usize, want: Want, now: Now) -> Result<Hold, Unavailable> {
+        self.promote(pool, now);
+        let Some(stock) = self.stocks.get_mut(pool) else { return Err(Unavailable::NoPool) };
+        let chosen = stock.choose(now.moment, want == Want::Pressed);
+        let Some(number) = chosen else {
+            return Err(Unavailable::Exhausted { due: stock.next_due(now.moment) });
+        };
+        let address = from_number(stock.pool.family(), number);
+        let key = LeaseKey { space: stock.pool.spec.space.clone(), address };
+        Ok(self.hold(key, now))
+    }
+
+    /// Reserves exactly this address.
+    ///
+    /// # Errors
+    /// [`Unavailable`], saying who or what has it.
+    pub fn reserve_exact(
+        &mut self,
+        key: &LeaseKey,
+        whom: For,
+        now: Now,
+    ) -> Result<Hold, Unavailable> {
+        let Some(pool) = self.pool_of(key) else { return Err(Unavailable::NoPool) };
+        let Some(stock) = self.stocks.get(pool) else { return Err(Unavailable::NoPool) };
+        if !stock.is_usable(key.number()) || stock.pool.spec.disabled {
+            return Err(Unavailable::NotUsable);
+        }
+        if let Some(slot) = self.slot(key) {
+            check_exact(&slot, stock, whom, now)?;
+        }
+        Ok(self.hold(key.clone(), now))
+    }
+
+    /// Gives a reservation back: nothing was written.
+    pub fn cancel(&mut self, hold: Hold, now: Now) {
+        let spot = self.spot(&hold.key);
+        self.drop_row(spot);
+        if let Some(prior) = hold.prior {
+            self.insert_row(spot, prior, now);
+        }
+    }
+
+    /// The row of an address.
+    #[must_use]
+    pub fn slot(&self, key: &LeaseKey) -> Option<Slot> {
+        let space = self.spaces.iter().position(|s| *s == key.space)?;
+        let spot = Spot { space: u16::try_from(space).ok()?, address: key.address };
+        self.rows.get(&spot).map(|entry| entry.slot)
+    }
+
+    /// Rows whose record may name this attachment.
+    #[must_use]
+    pub fn of_attachment(&self, print: Print) -> Vec<(LeaseKey, Slot)> {
+        self.listed(print)
+    }
+
+    /// Rows whose record may name this owner, by uid or by name.
+    #[must_use]
+    pub fn of_owner(&self, print: Print) -> Vec<(LeaseKey, Slot)> {
+        self.listed(print)
+    }
+
+    /// Rows whose record may carry this sticky key.
+    #[must_use]
+    pub fn of_sticky(&self, print: Print) -> Vec<(LeaseKey, Slot)> {
+        self.listed(print)
+    }
+
+    /// The pools, by index.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.stocks.iter().map(|s| &s.pool)
+    }
+
+    /// The pool of this index.
+    #[must_use]
+    pub fn pool(&self, index: usize) -> Option<&Pool> {
+        self.stocks.get(index).map(|s| &s.pool)
+    }
+
+    /// The index of the pool whose CIDR has the address.
+    #[must_use]
+    pub fn pool_of(&self, key: &LeaseKey) -> Option<usize> {
+        let space = u16::try_from(self.spaces.iter().position(|s| *s == key.space)?).ok()?;
+        let (family, number) = (key.family(), key.number());
+        let (_, index) =
+            self.by_cidr.range((space, family, 0)..=(space, family, number)).next_back()?;
+        self.stocks.get(*index).filter(|s| s.pool.spec.cidr.contains(&key.address))?;
+        Some(*index)
+    }
+
+    /// The index of the pool of this name.
+    #[must_use]
+    pub fn pool_named(&self, name: &PoolName) -> Option<usize> {
+        self.stocks.iter().position(|s| s.pool.name == *name)
+    }
+
+    /// How many addresses of the pool are what, at this instant.
+    pub fn counts(&mut self, pool: usize, now: Now) -> Counts {
+        self.promote(pool, now);
+        self.stocks.get(pool).map(Stock::counts).unwrap_or_default()
+    }
+
+    /// Addresses of the pool held by a namespace.
+    #[must_use]
+    pub fn held_by_namespace(&self, pool: usize, namespace: Option<Print>) -> u64 {
+        namespace.and_then(|n| self.held_by_namespace.get(&(pool, n))).copied().unwrap_or(0)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All rows that satisfy `keep`. The sweep takes them down *before* it looks.
+    pub fn rows_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<RowAt> {
+        self.rows
+            .iter()
+            .filter(|(_, entry)| keep(&entry.slot))
+            .filter_map(|(spot, entry)| Some(RowAt { key: self.key(*spot)?, slot: entry.slot }))
+            .collect()
+    }
+
+    /// Rows that may be forgotten: `beyond` the bound, longest released first, rested for over `rested_for`.
+    #[must_use]
+    pub fn forgettable(
+        &self,
+        bound: usize,
+        rested_for: Duration,
+        now: Moment,
+    ) -> Vec<(LeaseKey, Slot)> {
+        let ready: usize = self.stocks.iter().map(Stock::ready_rows).sum();
+        let mut left = ready.saturating_sub(bound);
+        let mut out = Vec::new();
+        for stock in &self.stocks {
+            for number in stock.oldest_ready() {
+                if left == 0 {
+                    return out;
+                }
+                let address = from_number(stock.pool.family(), number);
+                let key = LeaseKey { space: stock.pool.spec.space.clone(), address };
+                let Some(slot) = self.slot(&key) else { continue };
+                if slot.rested_for(now) > rested_for {
+                    left = left.saturating_sub(1);
+                    out.push((key, slot));
+                }
+            }
+        }
+        out
+    }
+
+    /// The address was seen on a link of its holder's namespace.
+    pub fn note_seen(&mut self, key: &LeaseKey, generation: Generation) {
+        let spot = self.spot(key);
+        let entry = self.rows.get_mut(&spot).filter(|e| e.slot.generation == generation);
+        if let Some(Entry { slot: Slot { status: Status::Bound { seen, .. }, .. }, .. }) = entry {
+            *seen = true;
+        }
+    }
+
+    /// Records what was found after a release, if the row is still the same hold and still released.
+    pub fn note_released(
+        &mut self,
+        key: &LeaseKey,
+        generation: Generation,
+        found: AfterRelease,
+        now: Now,
+    ) {
+        let Some(mut slot) = self.slot(key).filter(|s| s.generation == generation) else { return };
+        let Status::Released { proved, lingering, seen, .. } = &mut slot.status else { return };
+        match found {
+            AfterRelease::Proved => (*proved, *lingering) = (true, false),
+            AfterRelease::Lingers => (*lingering, *seen) = (!*proved, true),
+            // What was last seen on a link stays so until a look says otherwise.
+            AfterRelease::Silent => return,
+        }
+        let spot = self.spot(key);
+        self.drop_row(spot);
+        self.insert_row(spot, slot, now);
+    }
+
+    // === internals ===
+
+    /// Marks the address as reserved.
+    fn hold(&mut self, key: LeaseKey, now: Now) -> Hold {
+        let spot = self.spot(&key);
+        let prior = self.drop_row(spot);
+        let reserved = Slot {
+            revision: prior.map_or(0, |p| p.revision),
+            generation: prior.map_or(Generation(0), |p| p.generation),
+            attachment: Print::RESERVED,
+            uid: None,
+            holder: None,
+            namespace: None,
+            sticky: None,
+            netns: None,
+            this_boot: true,
+            status: Status::Reserved,
+        };
+        self.insert_row(spot, reserved, now);
+        Hold { key, prior }
+    }
+
+    /// Places rows anew whose rest or retention has ended.
+    fn promote(&mut self, pool: usize, now: Now) {
+        let Some(stock) = self.stocks.get(pool) else { return };
+        let due = stock.due(now.moment, now.wall);
+        if due.is_empty() {
+            return;
+        }
+        let (family, space) = (stock.pool.family(), stock.pool.spec.space.clone());
+        for number in due {
+            let key = LeaseKey { space: space.clone(), address: from_number(family, number) };
+            let spot = self.spot(&key);
+            if let Some(slot) = self.drop_row(spot) {
+                self.insert_row(spot, slot, now);
+            }
+        }
+    }
+
+    fn insert_row(&mut self, spot: Spot, slot: Slot, now: Now) {
+        self.index.extend(slot.prints().map(|print| (print, spot)));
+        self.rows.insert(spot, Entry { slot, stock: None, shelf: Shelf::Held });
+        self.enter(spot, now);
+    }
+
+    fn drop_row(&mut self, spot: Spot) -> Option<Slot> {
+        let entry = self.rows.remove(&spot)?;
+        for print in entry.slot.prints() {
+            self.index.remove(&(print, spot));
+        }
+        if let Some(index) = entry.stock {
+            self.count_namespace(index, &entry.slot, u64::saturating_sub);
+            if let Some(stock) = self.stocks.get_mut(index as usize) {
+                let place = entry.slot.place(entry.shelf, &stock.pool.spec);
+                stock.take(to_number(spot.address), place);
+            }
+        }
+        Some(entry.slot)
+    }
+
+    /// Puts the row on the shelf where it stands now, in the pool whose CIDR has its address.
+    fn enter(&mut self, spot: Spot, now: Now) {
+        let stock = self.key(spot).and_then(|key| self.pool_of(&key));
+        let index = stock.and_then(|index| u32::try_from(index).ok());
+        let Some(entry) = self.rows.get_mut(&spot) else { return };
+        entry.stock = index;
+        entry.shelf = entry.slot.shelf(now.moment, now.wall);
+        let Entry { slot, shelf, .. } = *entry;
+        let Some(index) = index else { return };
+        if let Some(stock) = self.stocks.get_mut(index as usize) {
+            let place = slot.place(shelf, &stock.pool.spec);
+            stock.put(to_number(spot.address), place);
+        }
+        self.count_namespace(index, &slot, u64::saturating_add);
+    }
+
+    fn count_namespace(&mut self, pool: u32, slot: &Slot, change: fn(u64, u64) -> u64) {
+        let Some(namespace) = slot.namespace.filter(|_| slot.is_bound()) else { return };
+        let count = self.held_by_namespace.entry((pool as usize, namespace)).or_default();
+        *count = change(*count, 1);
+    }
+
+    fn listed(&self, print: Print) -> Vec<(LeaseKey, Slot)> {
+        self.index
+            .range((print, Spot::FIRST)..)
+            .take_while(|(p, _)| *p == print)
+            .filter_map(|(_, spot)| Some((self.key(*spot)?, self.rows.get(spot)?.slot)))
+            .collect()
+    }
+
+    fn key(&self, spot: Spot) -> Option<LeaseKey> {
+        let space = self.spaces.get(usize::from(spot.space))?.clone();
+        Some(LeaseKey { space, address: spot.address })
+    }
+
+    fn spot(&mut self, key: &LeaseKey) -> Spot {
+        Spot { space: self.space_index(&key.space), address: key.address }
+    }
+
+    /// Spaces are few and never forgotten; the 65,536th would share the last index with the one before,
+    /// which can only make addresses look taken.
+    fn space_index(&mut self, space: &SpaceName) -> u16 {
+        let index = self.spaces.iter().position(|s| s == space).unwrap_or_else(|| {
+            self.spaces.push(space.clone());
+            self.spaces.len().saturating_sub(1)
+        });
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+}
+
+/// Whether a row may be given to one who wants exactly this address.
+fn check_exact(slot: &Slot, stock: &Stock, whom: For, now: Now) -> Result<(), Unavailable> {
+    match slot.shelf(now.moment, now.wall) {
+        Shelf::Held => return Err(Unavailable::Held { by: slot.attachment }),
+        Shelf::Quarantined => return Err(Unavailable::Quarantined),
+        Shelf::Lingering => return Err(Unavailable::Resting { due: None }),
+        Shelf::Ready => return Ok(()),
+        Shelf::Retained => {
+            let allowed = match whom {
+                For::Key(key) => slot.sticky == Some(key),
+                For::Policy => true,
+                For::Anyone => false,
+            };
+            if !allowed {
+                return Err(Unavailable::Retained);
+            }
+        }
+        Shelf::Resting => {}
+    }
+    // Whoever needs exactly this address has nothing else: the floors of pressure hold.
+    match slot.earliest(&stock.pool.spec) {
+        Some(from) if from <= now.moment => Ok(()),
+        from => Err(Unavailable::Resting { due: from.map(|f| f.since(now.moment)) }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! What the ledger remembers of one row: numbers only. Whoever needs names reads the record from the store.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::stock::{Place, Shelf, UNPROVED_FLOOR};
+use crate::address::Family;
+use crate::lease::{Attachment, Generation, Lease, LeaseState, Netns, Owner, Proof};
+use crate::objects::PoolSpec;
+use crate::time::{Moment, WallMs};
+
+/// A fingerprint of something that the record spells out. Equal fingerprints are a hint: whoever acts on
+/// one compares the record first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Print(NonZeroU64);
+
+/// What a row is at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// An ADD in flight has it.
+    Reserved,
+    /// An attachment holds it.
+    Bound {
+        /// Since when this process knows of it.
+        since: Moment,
+        /// The address was seen on a link of the holder's namespace.
+        seen: bool,
+    },
+    /// Nobody holds it.
+    Released {
+        /// Since when this process knows: a restart begins the rest anew (invariant I8).
+        since: Moment,
+        /// When, by the record: the order of reuse.
+        at: WallMs,
+        /// How long it rests, in seconds.
+        rest_s: u32,
+        /// The end of the old holder is proved, durably or in memory.
+        proved: bool,
+        /// The kernel still sees the old holder.
+        lingering: bool,
+        /// The address was seen on a link of the old holder's namespace.
+        seen: bool,
+        /// Kept for its sticky key until then.
+        keep_until: Option<WallMs>,
+    },
+    /// It may still be in use.
+    Quarantined,
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The store's version of the row.
+    pub revision: u64,
+    /// The generation of its hold.
+    pub generation: Generation,
+    /// Who holds it, or held it last.
+    pub attachment: Print,
+    /// The owner's uid; none if empty.
+    pub uid: Option<Print>,
+    /// The owner's kind, namespace and name; none if it has no name.
+    pub holder: Option<Print>,
+    /// The owner's namespace; none if it has none.
+    pub namespace: Option<Print>,
+    /// Its sticky key on its network, interface and family.
+    pub sticky: Option<Print>,
+    /// The namespace of the holder.
+    pub netns: Option<Netns>,
+    /// It was bound in the present boot of this very agent.
+    pub this_boot: bool,
+    /// What it is now.
+    pub status: Status,
+}
+
+/// The agent that judges: whose boot counts as "now".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// Its id.
+    pub agent: std::sync::Arc<str>,
+    /// Its present boot.
+    pub boot: std::sync::Arc<str>,
+}
+
+// === impl Print ===
+
+impl Print {
+    /// Of an ADD in flight, whose attachment is not yet in any record.
+    pub(super) const RESERVED: Self = Self(NonZeroU64::MIN);
+
+    /// Of an attachment.
+    #[must_use]
+    pub fn attachment(attachment: &Attachment) -> Self {
+        Self::of(&("attachment", attachment))
+    }
+
+    /// Of an owner's uid; none if it is empty.
+    #[must_use]
+    pub fn uid(owner: &Owner) -> Option<Self> {
+        (!owner.uid.is_empty()).then(|| Self::of(&("uid", owner.kind, &owner.uid)))
+    }
+
+    /// Of an owner's kind, namespace and name; none if it has no name.
+    #[must_use]
+    pub fn holder(owner: &Owner) -> Option<Self> {
+        (!owner.name.is_empty())
+            .then(|| Self::of(&("holder", owner.kind, &owner.namespace, &owner.name)))
+    }
+
+    /// Of a namespace; none if it is empty.
+    #[must_use]
+    pub fn namespace(namespace: &str) -> Option<Self> {
+        (!namespace.is_empty()).then(|| Self::of(&("namespace", namespace)))
+    }
+
+    /// Of a sticky key on a network, interface and family.
+    #[must_use]
+    pub fn sticky(attachment: &Attachment, family: Family, key: &str) -> Self {
+        Self::of(&("sticky", &attachment.network, &attachment.ifname, family, key))
+    }
+
+    fn of(value: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn new(lease: &Lease, revision: u64, here: &Here, now: Moment) -> Self {
+        let this_agent = lease.node.agent == here.agent;
+        let rebooted = this_agent && lease.node.boot != here.boot;
+        let family = Family::of(lease.address);
+        Self {
+            revision,
+            generation: lease.generation,
+            attachment: Print::attachment(&lease.attachment),
+            uid: Print::uid(&lease.owner),
+            holder: Print::holder(&lease.owner),
+            namespace: Print::namespace(&lease.owner.namespace),
+            sticky: lease.sticky.as_ref().map(|s| Print::sticky(&lease.attachment, family, &s.key)),
+            netns: lease.netns,
+            this_boot: this_agent && !rebooted,
+            status: match &lease.state {
+                LeaseState::Bound => Status::Bound { since: now, seen: false },
+                LeaseState::Quarantined { .. } => Status::Quarantined,
+                LeaseState::Released { at, proof, rest_s, keep_until } => Status::Released {
+                    since: now,
+                    at: *at,
+                    rest_s: *rest_s,
+                    // Nothing of an earlier boot of this machine lives.
+                    proved: *proof != Proof::None || rebooted,
+                    lingering: false,
+                    seen: false,
+                    keep_until: *keep_until,
+                },
+            },
+        }
+    }
+
+    /// All fingerprints under which the row can be found.
+    pub(super) fn prints(&self) -> impl Iterator<Item = Print> + use<> {
+        [Some(self.attachment), self.uid, self.holder, self.sticky].into_iter().flatten()
+    }
+
+    /// Whether an attachment holds it.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        matches!(self.status, Status::Bound { .. })
+    }
+
+    /// The seen mark of the same hold before: what was seen on a link stays seen across a release.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        let was_seen = match before.status {
+            Status::Bound { seen, .. } | Status::Released { seen, .. } => seen,
+            Status::Reserved | Status::Quarantined => false,
+        };
+        if let Status::Bound { seen, .. } | Status::Released { seen, .. } = &mut self.status {
+            *seen |= was_seen;
+        }
+    }
+
+    /// How long the row has rested beyond its cool-down; zero while it rests or is held.
+    pub(super) fn rested_for(&self, now: Moment) -> Duration {
+        match self.status {
+            Status::Released { since, rest_s, .. } => now.since(since.plus(secs(rest_s))),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What the row counts as now.
+    pub(super) fn shelf(&self, now: Moment, wall: WallMs) -> Shelf {
+        match self.status {
+            Status::Reserved | Status::Bound { .. } => Shelf::Held,
+            Status::Quarantined => Shelf::Quarantined,
+            Status::Released { lingering: true, .. } => Shelf::Lingering,
+            Status::Released { keep_until: Some(until), .. } if until > wall => Shelf::Retained,
+            Status::Released { since, rest_s, .. } if since.plus(secs(rest_s)) > now => {
+                Shelf::Resting
+            }
+            Status::Released { .. } => Shelf::Ready,
+        }
+    }
+
+    /// The row's keys on that shelf. They follow from the row, so that nothing else need be remembered.
+    pub(super) fn place(&self, shelf: Shelf, spec: &PoolSpec) -> Place {
+        let (since, at, rest_s, keep_until) = match self.status {
+            Status::Released { since, at, rest_s, keep_until, .. } => {
+                (since, at, rest_s, keep_until)
+            }
+            _ => (Moment::default(), WallMs::default(), 0, None),
+        };
+        match shelf {
+            Shelf::Held => Place::Held,
+            Shelf::Quarantined => Place::Quarantined,
+            Shelf::Lingering => Place::Lingering,
+            Shelf::Ready => Place::Ready(at),
+            Shelf::Retained => Place::Retained(keep_until.unwrap_or_default()),
+            Shelf::Resting => Place::Resting {
+                until: since.plus(secs(rest_s)),
+                early: self.earliest(spec).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// From when on the address may be given to one who needs exactly this one, or under pressure: with
+    /// proof from the pool's floor on, without from [`UNPROVED_FLOOR`] on, never later than its full rest.
+    /// None while it is held, lingering or quarantined.
+    pub(super) fn earliest(&self, spec: &PoolSpec) -> Option<Moment> {
+        match self.status {
+            Status::Released { since, rest_s, proved, lingering: false, .. } => {
+                let floor = if proved { spec.cooldown_floor.0 } else { UNPROVED_FLOOR };
+                Some(since.plus(floor.min(secs(rest_s))))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn secs(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+/// A row's address as the ledger sorts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Spot {
+    /// Index of the space.
+    pub(super) space: u16,
+    /// The address.
+    pub(super) address: IpAddr,
+}
+
+impl Spot {
+    /// Sorts before every other.
+    pub(super) const FIRST: Self =
+        Self { space: 0, address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED) };
+}
