@@ -292,12 +292,15 @@ pub struct ReclaimRequest {
     pub seed: u64,
 }
 
+/// A retention that says "as the affinity policy decided at ADD".
+pub const RETAIN_AS_AT_ADD: Duration = Duration::MAX;
+
 /// A `reclaim` verdict for one lease. The engine clamps it to the pool's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// How long the lease must be continuously suspect first.
     pub grace: Duration,
-    /// How long the address is kept for the lease's sticky key.
+    /// How long the address is kept for the lease's sticky key, or [`RETAIN_AS_AT_ADD`].
     pub retain: Duration,
     /// How long it rests.
     pub cooldown: Duration,

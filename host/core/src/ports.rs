@@ -27,6 +27,11 @@ pub trait Policies: Send + Sync {
     /// How long to wait; one verdict per lease, same order.
     fn reclaim(&self, request: &ReclaimRequest) -> Decided<Vec<Verdict>>;
 
+    /// Puts a policy through everything that [`Policies::install`] does, without letting it serve.
+    ///
+    /// # Errors
+    /// The stage that failed and why.
+    fn check(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal>;
     /// Loads a policy and lets it take over from the version that serves under the same name.
     ///
     /// # Errors

@@ -1,3 +1,48 @@
-//! The use cases: add, del, check, gc, status, reclaim. It sees ports only (skeleton).
+//! The use cases of Tenure: add, del, check, gc, status, reclaim, and what operators apply and read.
+//!
+//! What it is not: it knows no redb, no Wasm, no CNI version and no HTTP. It sees the store, the policies and
+//! the kernel witness as ports.
+//!
+//! ```text
+//! ADD: add.rs -> again.rs (own lease?) -> candidates.rs -> choose.rs (affinity, select, reserve) -> commit
+//! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
+//! zombies: sweep.rs -> core::judge -> a fresh look -> commit
+//! ```
+//!
+//! Invariants: the store's conditional write is the lock (I1); the answer follows the durable write (I2); a set
+//! is written in one commit (I3); own rows are found by attachment (I4, I5); only proof frees (I6, I7). No lock
+//! is held over an `.await`; policies and looks run on blocking threads, bounded by `Options::jobs` (I12).
+
+mod add;
+mod again;
+mod background;
+mod candidates;
+mod check;
+mod choose;
+mod counters;
+mod del;
+mod engine;
+mod error;
+mod gc;
+mod holds;
+mod locks;
+mod objects;
+mod proof;
+mod release;
 mod requests;
-pub use requests::{AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest, Granted, NetnsRef, SpoolInstant};
+mod sweep;
+mod views;
+
+pub use background::Background;
+pub use counters::{Count, Counters};
+pub use engine::{Engine, Options, Ports};
+pub use error::EngineError;
+pub use gc::GC_MIN_AGE;
+pub use objects::{Applied, Change, Deleted};
+pub use release::ReleaseRequest;
+pub use requests::{
+    AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest, Granted, NetnsRef,
+    SpoolInstant,
+};
+pub use sweep::Swept;
+pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};

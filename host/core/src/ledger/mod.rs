@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use slot::Spot;
-pub use slot::{Here, Print, Slot, Status};
+pub use slot::{Here, Home, Print, Slot, Status};
 pub use stock::{Counts, UNPROVED_FLOOR};
 use stock::{Shelf, Stock};
 
@@ -401,7 +401,7 @@ impl Ledger {
             namespace: None,
             sticky: None,
             netns: None,
-            this_boot: true,
+            home: Home::Here,
             status: Status::Reserved,
         };
         self.insert_row(spot, reserved, now);

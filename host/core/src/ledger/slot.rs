@@ -68,10 +68,21 @@ pub struct Slot {
     pub sticky: Option<Print>,
     /// The namespace of the holder.
     pub netns: Option<Netns>,
-    /// It was bound in the present boot of this very agent.
-    pub this_boot: bool,
+    /// Where its hold began, as seen from here.
+    pub home: Home,
     /// What it is now.
     pub status: Status,
+}
+
+/// Where a hold began, as seen from the agent that judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// On this agent, in its present boot.
+    Here,
+    /// On this agent, in an earlier boot: nothing of it lives.
+    EarlierBoot,
+    /// On another machine, whatever its name.
+    Elsewhere,
 }
 
 /// The agent that judges: whose boot counts as "now".
@@ -131,8 +142,11 @@ impl Print {
 
 impl Slot {
     pub(super) fn new(lease: &Lease, revision: u64, here: &Here, now: Moment) -> Self {
-        let this_agent = lease.node.agent == here.agent;
-        let rebooted = this_agent && lease.node.boot != here.boot;
+        let home = match (lease.node.agent == here.agent, lease.node.boot == here.boot) {
+            (false, _) => Home::Elsewhere,
+            (true, true) => Home::Here,
+            (true, false) => Home::EarlierBoot,
+        };
         let family = Family::of(lease.address);
         Self {
             revision,
@@ -143,7 +157,7 @@ impl Slot {
             namespace: Print::namespace(&lease.owner.namespace),
             sticky: lease.sticky.as_ref().map(|s| Print::sticky(&lease.attachment, family, &s.key)),
             netns: lease.netns,
-            this_boot: this_agent && !rebooted,
+            home,
             status: match &lease.state {
                 LeaseState::Bound => Status::Bound { since: now, seen: false },
                 LeaseState::Quarantined { .. } => Status::Quarantined,
@@ -152,7 +166,7 @@ impl Slot {
                     at: *at,
                     rest_s: *rest_s,
                     // Nothing of an earlier boot of this machine lives.
-                    proved: *proof != Proof::None || rebooted,
+                    proved: *proof != Proof::None || home == Home::EarlierBoot,
                     lingering: false,
                     seen: false,
                     keep_until: *keep_until,

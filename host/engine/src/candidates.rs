@@ -1,0 +1,156 @@
+//! Which pools may serve an ADD, and how policies see them.
+
+use std::sync::Arc;
+
+use tenure_core::address::{Families, Family};
+use tenure_core::decision::{Candidate, Catalogue, Holder, MAX_CANDIDATES};
+use tenure_core::ledger::{Now, Print};
+use tenure_core::name::PoolName;
+use tenure_core::pool::{Asker, Pool};
+
+use crate::engine::State;
+use crate::{AddRequest, Engine, EngineError};
+
+/// The pools that admit a holder, as one instant saw them.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    pub(crate) rows: Vec<Candidate>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// Families for which at least one pool admits the holder: what the ADD will answer.
+    pub(crate) families: Families,
+}
+
+impl Candidates {
+    /// Finds them. Full pools are candidates too: they may be waited for.
+    pub(crate) fn find(
+        state: &mut State,
+        request: &AddRequest,
+        now: Now,
+    ) -> Result<Self, EngineError> {
+        let mut why = Vec::new();
+        let indexes = if request.pools.is_empty() {
+            (0..state.catalogue.pools.len()).map(|index| (index, None)).collect()
+        } else {
+            named(state, &request.pools)?
+        };
+        let asker = Asker {
+            network: &request.attachment.network,
+            namespace: &request.owner.namespace,
+            pod_labels: None,
+            node_labels: None,
+        };
+        let namespace = Print::namespace(&request.owner.namespace);
+        let mut rows = Vec::new();
+        for (index, order) in indexes {
+            let Some(pool) = state.ledger.pool(index) else { continue };
+            if !pool.admits(asker) {
+                why.push(format!("pool {} {}", pool.name, refusal(pool)));
+                continue;
+            }
+            let row = candidate(pool, index, order);
+            rows.push(with_counts(row, state, namespace, now));
+        }
+        if rows.is_empty() {
+            let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+            return Err(EngineError::NoPool {
+                network: request.attachment.network.to_string(),
+                why,
+            });
+        }
+        rows.truncate(MAX_CANDIDATES);
+        let families = rows.iter().map(|row| row.family).collect();
+        Ok(Self { rows, catalogue: state.catalogue.clone(), families })
+    }
+
+    /// Whether a pool is among them.
+    pub(crate) fn has(&self, pool: usize) -> bool {
+        self.rows.iter().any(|row| row.pool as usize == pool)
+    }
+
+    /// The pool indexes of ranked rows of one family, in order.
+    pub(crate) fn ranked(&self, ranking: &[u32], family: Family) -> Vec<usize> {
+        let rows = ranking.iter().filter_map(|row| self.rows.get(*row as usize));
+        rows.filter(|row| row.family == family).map(|row| row.pool as usize).collect()
+    }
+
+    /// The names of pools, for messages.
+    pub(crate) fn names(&self, pools: &[usize]) -> String {
+        let names = pools.iter().filter_map(|i| self.catalogue.pools.get(*i));
+        let names: Vec<_> = names.map(|facts| facts.name.as_str()).collect();
+        match names.as_slice() {
+            [] => "any pool".to_owned(),
+            [one] => format!("pool {one}"),
+            many => format!("pools {}", many.join(", ")),
+        }
+    }
+}
+
+impl Engine {
+    /// The holder as policies see it.
+    pub(crate) fn holder(&self, request: &AddRequest) -> Holder {
+        Holder {
+            owner: request.owner.clone(),
+            node: self.options.node.name.to_string(),
+            network: request.attachment.network.to_string(),
+            interface: request.attachment.ifname.to_string(),
+            attributes: request.attributes.clone(),
+            ..Holder::default()
+        }
+    }
+}
+
+/// The indexes of named pools with their position in the list.
+fn named(state: &State, names: &[PoolName]) -> Result<Vec<(usize, Option<u32>)>, EngineError> {
+    let find = |(at, name): (usize, &PoolName)| {
+        let index = state.ledger.pool_named(name);
+        let index = index.ok_or_else(|| EngineError::UnknownPool { name: name.clone() })?;
+        Ok((index, u32::try_from(at).ok()))
+    };
+    names.iter().enumerate().map(find).collect()
+}
+
+fn candidate(pool: &Pool, index: usize, order: Option<u32>) -> Candidate {
+    Candidate {
+        pool: u32::try_from(index).unwrap_or(u32::MAX),
+        family: pool.family(),
+        free: 0,
+        used: 0,
+        resting: 0,
+        retained: 0,
+        waiting: 0,
+        held_by_namespace: 0,
+        held_by_controller: 0,
+        priority: pool.spec.priority,
+        named: order.is_some(),
+        in_zone: false,
+        by_selector: pool.is_selective(),
+        order,
+    }
+}
+
+fn with_counts(row: Candidate, state: &mut State, namespace: Option<Print>, now: Now) -> Candidate {
+    let pool = row.pool as usize;
+    let counts = state.ledger.counts(pool, now);
+    Candidate {
+        free: saturate(counts.free),
+        used: saturate(counts.held),
+        resting: saturate(counts.resting),
+        retained: saturate(counts.retained),
+        held_by_namespace: state.ledger.held_by_namespace(pool, namespace),
+        ..row
+    }
+}
+
+pub(crate) fn saturate(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn refusal(pool: &Pool) -> &'static str {
+    if pool.spec.disabled {
+        return "is disabled";
+    }
+    if !pool.spec.networks.is_empty() {
+        return "does not serve this network or holder";
+    }
+    "has a selector that does not match"
+}

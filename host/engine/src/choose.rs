@@ -1,0 +1,394 @@
+//! From a request to reserved addresses: affinity, then select, then the ledger. It computes and looks,
+//! it writes nothing. All of it runs on a thread where blocking is allowed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::address::{Families, Family};
+use tenure_core::decision::{
+    Affinity, AffinityRequest, DecidedBy, IfHeld, Previous, SelectRequest, Selection,
+};
+use tenure_core::error::Kind;
+use tenure_core::lease::{LeaseKey, StickyKey};
+use tenure_core::ledger::{AfterRelease, For, Hold, Print, Slot, Status, Unavailable, Want};
+use tenure_core::name::Digest;
+use tenure_core::ports::{AddressLook, NetnsLook};
+
+use crate::candidates::Candidates;
+use crate::holds::Holds;
+use crate::{AddRequest, Engine, EngineError};
+
+/// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
+/// costs a look at the kernel.
+const MAX_LINGERERS: usize = 64;
+
+/// What an ADD will write.
+pub(crate) struct Choice {
+    /// The reserved addresses, one per family.
+    pub(crate) holds: Holds,
+    /// The families of the set.
+    pub(crate) families: Families,
+    /// The key that they are kept for.
+    pub(crate) sticky: Option<StickyKey>,
+    /// The affinity policy's mark.
+    pub(crate) tag: u64,
+    /// Digests of the policies that decided.
+    pub(crate) decided_by: Vec<Digest>,
+}
+
+/// An address that is wanted before any other.
+struct Wish {
+    address: IpAddr,
+    whom: For,
+    if_held: IfHeld,
+}
+
+/// What affinity and the runtime ask for.
+#[derive(Default)]
+struct Wishes {
+    list: Vec<Wish>,
+    sticky: Option<StickyKey>,
+}
+
+impl Choice {
+    /// Decides and reserves.
+    pub(crate) fn make(
+        engine: &Arc<Engine>,
+        request: &AddRequest,
+        previous: Vec<Previous>,
+    ) -> Result<Self, EngineError> {
+        let now = engine.now();
+        let candidates = Candidates::find(&mut engine.state.lock(), request, now)?;
+        let families = candidates.families;
+        let mut choice = Self {
+            holds: Holds::new(engine),
+            families,
+            sticky: None,
+            tag: 0,
+            decided_by: Vec::new(),
+        };
+        let wishes = choice.wishes(engine, request, &candidates, previous)?;
+        let mut open = families;
+        for wish in &wishes.list {
+            if choice.grant(engine, wish, &candidates, open)? {
+                open = without(open, Family::of(wish.address));
+            }
+        }
+        choice.sticky = wishes.sticky;
+        if !open.is_empty() {
+            choice.select(engine, request, &candidates, open)?;
+        }
+        Ok(choice)
+    }
+
+    /// Asks for affinity and puts the wishes of the runtime first: they are explicit.
+    fn wishes(
+        &mut self,
+        engine: &Arc<Engine>,
+        request: &AddRequest,
+        candidates: &Candidates,
+        previous: Vec<Previous>,
+    ) -> Result<Wishes, EngineError> {
+        let question = AffinityRequest {
+            holder: engine.holder(request),
+            families: candidates.families,
+            previous,
+            catalogue: candidates.catalogue.clone(),
+            now: engine.now().wall,
+            seed: engine.seed(),
+        };
+        let decided = engine.ports.policies.affinity(&question);
+        self.note(&decided.by);
+        self.tag = decided.answer.tag;
+        let mut wishes = Wishes::default();
+        for address in &request.fixed {
+            wishes.list.push(Wish { address: *address, whom: For::Anyone, if_held: IfHeld::Fail });
+        }
+        match decided.answer.choice {
+            Affinity::None => {}
+            Affinity::Fixed { addresses, if_held } => {
+                let wish = |address| Wish { address, whom: For::Policy, if_held };
+                wishes.list.extend(addresses.into_iter().map(wish));
+            }
+            Affinity::Reuse(rows) => {
+                let rows = rows.iter().filter_map(|row| question.previous.get(*row as usize));
+                wishes.list.extend(rows.map(|row| Wish {
+                    address: row.address,
+                    whom: For::Policy,
+                    if_held: IfHeld::Other,
+                }));
+            }
+            Affinity::Sticky { key, if_held, retain_s, preferred } => {
+                let key = StickyKey { key: key.into(), retain_s };
+                engine.sticky(request, candidates, key, if_held, &preferred, &mut wishes)?;
+            }
+        }
+        Ok(wishes)
+    }
+
+    /// Takes a wanted address; false if another one shall be taken instead.
+    fn grant(
+        &mut self,
+        engine: &Arc<Engine>,
+        wish: &Wish,
+        candidates: &Candidates,
+        open: Families,
+    ) -> Result<bool, EngineError> {
+        let family = Family::of(wish.address);
+        let explicit = wish.whom == For::Anyone;
+        if !open.has(family) {
+            if explicit && !candidates.families.has(family) {
+                let why = format!("no {family} pool serves this network and holder");
+                return Err(unavailable(wish.address, why, Kind::Invalid));
+            }
+            return Ok(false);
+        }
+        let key = engine.key_among(candidates, wish.address);
+        let Some(key) = key else {
+            if explicit || wish.if_held == IfHeld::Fail {
+                let why = "no pool that serves this network and holder has it".to_owned();
+                return Err(unavailable(wish.address, why, Kind::Invalid));
+            }
+            return Ok(false);
+        };
+        match engine.take_exact(&key, wish.whom) {
+            Ok(hold) => {
+                self.holds.push(hold);
+                Ok(true)
+            }
+            Err(_) if wish.if_held == IfHeld::Other => Ok(false),
+            Err(why) => Err(exact_error(wish, why)),
+        }
+    }
+
+    /// Asks for a ranking and takes, per family, from the first pool that gives.
+    fn select(
+        &mut self,
+        engine: &Arc<Engine>,
+        request: &AddRequest,
+        candidates: &Candidates,
+        open: Families,
+    ) -> Result<(), EngineError> {
+        let decided = engine.ports.policies.select(&SelectRequest {
+            holder: engine.holder(request),
+            families: open,
+            candidates: candidates.rows.clone(),
+            catalogue: candidates.catalogue.clone(),
+            now: engine.now().wall,
+            seed: engine.seed(),
+        });
+        self.note(&decided.by);
+        let ranking = match decided.answer {
+            Selection::Ranked(ranking) => ranking,
+            Selection::Deny(reason) => {
+                return Err(EngineError::Denied { policy: name_of(&decided.by), reason });
+            }
+        };
+        for family in open.iter() {
+            let pools = candidates.ranked(&ranking, family);
+            let hold = engine.take_any(&pools).map_err(|due| EngineError::Exhausted {
+                family,
+                pools: candidates.names(&pools),
+                due,
+            })?;
+            self.holds.push(hold);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, by: &DecidedBy) {
+        if let DecidedBy::Policy { digest, .. } = by {
+            self.decided_by.push(digest.clone());
+        }
+    }
+}
+
+impl Engine {
+    /// Randomness for one decision, recorded with it.
+    fn seed(&self) -> u64 {
+        getrandom::u64().unwrap_or_else(|_| self.ports.clock.now().0)
+    }
+
+    /// Turns a sticky key into wishes: the addresses that the key has, else the preferred ones.
+    fn sticky(
+        &self,
+        request: &AddRequest,
+        candidates: &Candidates,
+        key: StickyKey,
+        if_held: IfHeld,
+        preferred: &[IpAddr],
+        wishes: &mut Wishes,
+    ) -> Result<(), EngineError> {
+        let now = self.now();
+        let state = self.state.lock();
+        for family in candidates.families.iter() {
+            let print = Print::sticky(&request.attachment, family, &key.key);
+            let mut rows = state.ledger.of_sticky(print);
+            rows.retain(|(key, slot)| key.family() == family && owns(slot, now.wall));
+            if let Some((held, _)) = rows.iter().find(|(_, slot)| slot.is_bound()) {
+                match if_held {
+                    IfHeld::Other => return Ok(()),
+                    IfHeld::Wait | IfHeld::Fail => {
+                        let kind =
+                            if if_held == IfHeld::Wait { Kind::Retry } else { Kind::Refused };
+                        let why = format!("another live holder has the key {:?}", key.key);
+                        self.sweep_now.notify_one();
+                        return Err(unavailable(held.address, why, kind));
+                    }
+                }
+            }
+            // Of two retained rows the one released last has the key.
+            rows.sort_by_key(|(_, slot)| std::cmp::Reverse(released_at(slot)));
+            let own = rows.first().map(|(key, _)| key.address);
+            let wish = |address| Wish { address, whom: For::Key(print), if_held };
+            let first_use = preferred.iter().copied().filter(|a| Family::of(*a) == family);
+            match own {
+                Some(address) => wishes.list.push(wish(address)),
+                None => wishes.list.extend(first_use.map(wish)),
+            }
+        }
+        wishes.sticky = Some(key);
+        Ok(())
+    }
+
+    /// The address in the space of the candidate pool that has it.
+    fn key_among(&self, candidates: &Candidates, address: IpAddr) -> Option<LeaseKey> {
+        let state = self.state.lock();
+        let pools = candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
+        let pool = pools.into_iter().find(|pool| pool.spec.cidr.contains(&address))?;
+        let key = LeaseKey { space: pool.spec.space.clone(), address };
+        state.ledger.pool_of(&key).filter(|pool| candidates.has(*pool)).map(|_| key)
+    }
+
+    fn take_exact(&self, key: &LeaseKey, whom: For) -> Result<Hold, Unavailable> {
+        let now = self.now();
+        let hold = self.state.lock().ledger.reserve_exact(key, whom, now)?;
+        match self.last_look(&hold) {
+            AfterRelease::Lingers => {
+                self.give_back(hold, AfterRelease::Lingers);
+                Err(Unavailable::Resting { due: None })
+            }
+            _ => Ok(hold),
+        }
+    }
+
+    /// First what is unused or rested in any of the pools, then what pressure allows.
+    fn take_any(&self, pools: &[usize]) -> Result<Hold, Option<Duration>> {
+        let mut due: Option<Duration> = None;
+        for want in [Want::Rested, Want::Pressed] {
+            for pool in pools {
+                match self.take_from(*pool, want) {
+                    Ok(hold) => return Ok(hold),
+                    Err(Unavailable::Exhausted { due: Some(next) }) => {
+                        due = Some(due.map_or(next, |known| known.min(next)));
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        self.sweep_now.notify_one();
+        Err(due)
+    }
+
+    fn take_from(&self, pool: usize, want: Want) -> Result<Hold, Unavailable> {
+        for _ in 0..MAX_LINGERERS {
+            let now = self.now();
+            let hold = self.state.lock().ledger.reserve(pool, want, now)?;
+            match self.last_look(&hold) {
+                AfterRelease::Lingers => self.give_back(hold, AfterRelease::Lingers),
+                _ => return Ok(hold),
+            }
+        }
+        Err(Unavailable::Exhausted { due: None })
+    }
+
+    /// An unproved row gets one more look by its node before reuse (DESIGN section 4).
+    fn last_look(&self, hold: &Hold) -> AfterRelease {
+        let Some(slot) = hold.prior else { return AfterRelease::Proved };
+        let Status::Released { proved: false, seen, .. } = slot.status else {
+            return AfterRelease::Proved;
+        };
+        let Some(netns) = slot.netns else { return AfterRelease::Silent };
+        let Ok(look) = self.ports.kernel.look() else { return AfterRelease::Silent };
+        if look.namespace(&netns) == NetnsLook::Gone {
+            return AfterRelease::Proved;
+        }
+        match look.address(&netns, hold.key.address) {
+            AddressLook::OnLink => AfterRelease::Lingers,
+            AddressLook::NamespaceGone => AfterRelease::Proved,
+            AddressLook::OnNone if seen => AfterRelease::Proved,
+            AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
+        }
+    }
+
+    /// A reserved address whose old holder is still seen goes back, and is known as such.
+    fn give_back(&self, hold: Hold, found: AfterRelease) {
+        let now = self.now();
+        let (key, prior) = (hold.key.clone(), hold.prior);
+        let mut state = self.state.lock();
+        state.ledger.cancel(hold, now);
+        if let Some(prior) = prior {
+            self.counters.lingered.one();
+            state.ledger.note_released(&key, prior.generation, found, now);
+        }
+    }
+}
+
+fn without(families: Families, family: Family) -> Families {
+    families.iter().filter(|f| *f != family).collect()
+}
+
+/// Whether the row still belongs to its sticky key: held, or kept for it.
+fn owns(slot: &Slot, wall: tenure_core::time::WallMs) -> bool {
+    match slot.status {
+        Status::Bound { .. } => true,
+        Status::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
+        Status::Reserved | Status::Quarantined => false,
+    }
+}
+
+fn released_at(slot: &Slot) -> u64 {
+    match slot.status {
+        Status::Released { at, .. } => at.0,
+        _ => 0,
+    }
+}
+
+fn name_of(by: &DecidedBy) -> String {
+    match by {
+        DecidedBy::BuiltIn => "built-in".to_owned(),
+        DecidedBy::Policy { name, .. } => name.to_string(),
+    }
+}
+
+fn unavailable(address: IpAddr, why: String, kind: Kind) -> EngineError {
+    EngineError::FixedUnavailable { address, why, kind }
+}
+
+fn exact_error(wish: &Wish, why: Unavailable) -> EngineError {
+    let wait = wish.if_held == IfHeld::Wait;
+    let (text, kind) = match why {
+        Unavailable::NoPool | Unavailable::NotUsable => (
+            "its pool may not hand it out (excluded, reserved, the gateway, or outside the ranges)"
+                .to_owned(),
+            Kind::Invalid,
+        ),
+        Unavailable::Held { .. } if wait => ("another holder has it".to_owned(), Kind::Retry),
+        Unavailable::Held { .. } => (
+            format!("another holder has it; see `tenure describe lease {}`", wish.address),
+            Kind::Refused,
+        ),
+        Unavailable::Retained => {
+            ("it is kept for the key of another holder".to_owned(), Kind::Refused)
+        }
+        Unavailable::Quarantined => ("it is quarantined".to_owned(), Kind::Retry),
+        Unavailable::Resting { due: Some(due) } | Unavailable::Exhausted { due: Some(due) } => {
+            (format!("it rests for {} s more", due.as_secs().saturating_add(1)), Kind::Retry)
+        }
+        Unavailable::Resting { due: None } | Unavailable::Exhausted { due: None } => {
+            ("its last holder is still seen on a link".to_owned(), Kind::Retry)
+        }
+    };
+    unavailable(wish.address, text, kind)
+}

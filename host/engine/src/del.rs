@@ -1,0 +1,75 @@
+//! DEL.
+//!
+//! It needs nothing but the key, asks neither a policy nor anybody else, and succeeds when there is nothing
+//! (I5). It frees only what the attachment holds in the generation that was read; the answer follows the
+//! durable release. A DEL is not yet the end of the holder: the proof is looked for afterwards (`proof.rs`).
+
+use std::sync::Arc;
+
+use tenure_core::lease::{Lease, Proof};
+use tenure_store::{Row, Write};
+
+use crate::{DelRequest, Engine, EngineError, SpoolInstant};
+
+/// So often a DEL is tried again because a row changed meanwhile.
+const MAX_TRIES: usize = 4;
+
+impl Engine {
+    /// Releases what an attachment holds. Any number of times, in any order.
+    ///
+    /// # Errors
+    /// Only where the store fails: then the runtime shall try again.
+    pub async fn del(self: &Arc<Self>, request: DelRequest) -> Result<(), EngineError> {
+        let _guard = self.locks.lock(&request.attachment).await?;
+        let mut tries = 0;
+        loop {
+            let mut rows = self.held_by(&request.attachment).await?;
+            if let Some(instant) = &request.bound_before {
+                rows.retain(|row| self.was_bound_before(&row.lease, instant));
+            }
+            if rows.is_empty() {
+                self.counters.dels_empty.one();
+                return Ok(());
+            }
+            tries += 1;
+            match self.release(rows).await {
+                Ok(()) => {
+                    self.counters.dels.one();
+                    return Ok(());
+                }
+                Err(EngineError::Store(tenure_store::StoreError::Conflict { .. }))
+                    if tries < MAX_TRIES =>
+                {
+                    self.counters.conflicts.one();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn release(self: &Arc<Self>, rows: Vec<Row>) -> Result<(), EngineError> {
+        let now = self.now();
+        let released = rows.into_iter().map(|Row { lease, revision }| {
+            let rest_s = self.rest_of(&lease);
+            Write::Replace {
+                lease: lease.released(now.wall, Proof::None, rest_s),
+                expect: revision,
+            }
+        });
+        let writes: Vec<Write> = released.collect();
+        let leases: Vec<Lease> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        self.commit(writes).await?;
+        self.proofs.ask_for(&leases, now.moment);
+        Ok(())
+    }
+
+    /// A spooled DEL releases only what was bound before it was spooled, in that boot or an earlier one. What is
+    /// neither certainly is kept: the kernel witness will tell.
+    fn was_bound_before(&self, lease: &Lease, instant: &SpoolInstant) -> bool {
+        if *lease.node.boot == *instant.boot {
+            return lease.bound_boottime_ms < instant.boottime_ms;
+        }
+        // The spooled boot is the present one, so the lease's is an earlier one.
+        *self.options.node.boot == *instant.boot
+    }
+}

@@ -1,0 +1,214 @@
+//! The engine as a whole: what it is made of and how it starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tenure_core::decision::{Catalogue, PoolFacts};
+use tenure_core::lease::{Epoch, NodeRef};
+use tenure_core::ledger::{Here, Ledger, Now};
+use tenure_core::name::PoolName;
+use tenure_core::objects::{Object, ReservationSpec, Resource};
+use tenure_core::pool::{Pool, Reservation};
+use tenure_core::ports::{Kernel, Policies};
+use tenure_core::time::Clock;
+use tenure_store::{Row, Store};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::EngineError;
+use crate::counters::Counters;
+use crate::locks::AttachmentLocks;
+use crate::proof::Proofs;
+use crate::sweep::Suspicions;
+
+/// What the engine stands on.
+#[derive(Clone)]
+pub struct Ports {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Who decides.
+    pub policies: Arc<dyn Policies>,
+    /// Who knows whether a holder lives.
+    pub kernel: Arc<dyn Kernel>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Settings of the engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This node.
+    pub node: NodeRef,
+    /// How long at most between two sweeps; each is jittered by a quarter downwards.
+    pub sweep: Duration,
+    /// How many decisions are computed at once: policies are bound by CPU.
+    pub jobs: usize,
+    /// So many released rows are kept before the oldest ones are forgotten.
+    pub rows_kept: usize,
+}
+
+/// The use cases over one store. Share it by `Arc`.
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) options: Options,
+    pub(crate) epoch: Epoch,
+    /// Read and written by every verb, for microseconds; never held over an `.await`, a policy or a look.
+    pub(crate) state: Mutex<State>,
+    /// One at a time: whoever changes objects.
+    pub(crate) objects: tokio::sync::Mutex<()>,
+    pub(crate) locks: AttachmentLocks,
+    pub(crate) jobs: Arc<Semaphore>,
+    pub(crate) proofs: Proofs,
+    pub(crate) suspicions: Mutex<Suspicions>,
+    /// Wakes the sweep ahead of its time.
+    pub(crate) sweep_now: Notify,
+    pub(crate) counters: Counters,
+}
+
+/// Ledger and catalogue change together: a pool's index means the same in both.
+pub(crate) struct State {
+    pub(crate) ledger: Ledger,
+    pub(crate) catalogue: Arc<Catalogue>,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The defaults of DESIGN section 5 for this node.
+    #[must_use]
+    pub fn new(node: NodeRef) -> Self {
+        let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { node, sweep: Duration::from_secs(30), jobs, rows_kept: 100_000 }
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Reads the store and takes over its pools and rows. Policies are installed by the caller through
+    /// [`Engine::install_policies`], because a policy that fails must not keep the engine from starting.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds objects that cannot be served.
+    pub fn start(ports: Ports, options: Options) -> Result<Arc<Self>, EngineError> {
+        let here = Here { agent: options.node.agent.clone(), boot: options.node.boot.clone() };
+        let now = now(&*ports.clock);
+        let mut ledger = Ledger::new(here);
+        ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
+        let mut state = State { ledger, catalogue: Arc::default() };
+        state.configure(&ports.store.objects()?, now)?;
+        Ok(Arc::new(Self {
+            epoch: ports.store.identity().epoch,
+            jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
+            state: Mutex::new(state),
+            objects: tokio::sync::Mutex::default(),
+            locks: AttachmentLocks::default(),
+            proofs: Proofs::default(),
+            suspicions: Mutex::default(),
+            sweep_now: Notify::new(),
+            counters: Counters::default(),
+            ports,
+            options,
+        }))
+    }
+
+    /// What the engine counts.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The store's present life.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        now(&*self.ports.clock)
+    }
+
+    /// Runs a piece that computes or blocks on its own thread; at most `options.jobs` at once.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let permit = self.jobs.clone().acquire_owned().await;
+        let engine = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&engine)
+        })
+        .await
+        .map_err(|e| EngineError::Bug { what: format!("a decision ended without an answer: {e}") })
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn now(clock: &dyn Clock) -> Now {
+    Now { moment: clock.now(), wall: clock.wall() }
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
+    pub(crate) fn configure(&mut self, objects: &[Object], now: Now) -> Result<(), EngineError> {
+        let (pools, reservations) = checked(objects)?;
+        let facts =
+            |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
+        self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
+        self.ledger.configure(pools, &reservations, now);
+        Ok(())
+    }
+}
+
+/// All pools and reservations of a set of objects, checked on their own and against each other.
+pub(crate) fn checked(objects: &[Object]) -> Result<(Vec<Pool>, Vec<Reservation>), EngineError> {
+    let mut pools = Vec::new();
+    let mut reservations = Vec::new();
+    for object in objects {
+        match object {
+            Object::IPPool(pool) => {
+                let mut spec = pool.spec.clone();
+                spec.disabled |= pool.metadata.deletion_timestamp.is_some();
+                pools.push(Pool::new(pool_name(&pool.metadata.name)?, spec)?);
+            }
+            Object::IPReservation(reservation) => reservations.push(reservation_of(reservation)?),
+            Object::IPAMPolicy(_) => {}
+        }
+    }
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    for (at, pool) in pools.iter().enumerate() {
+        if let Some(other) = pools.iter().skip(at.saturating_add(1)).find(|o| pool.overlaps(o)) {
+            return Err(EngineError::Refused {
+                object: format!("IPPool {}", other.name),
+                why: format!(
+                    "spec.cidr {} overlaps {} of pool {} in space {}; choose another CIDR or another space",
+                    other.spec.cidr, pool.spec.cidr, pool.name, pool.spec.space
+                ),
+            });
+        }
+    }
+    Ok((pools, reservations))
+}
+
+fn reservation_of(object: &Resource<ReservationSpec>) -> Result<Reservation, EngineError> {
+    Ok(Reservation::new(object.metadata.name.as_str(), &object.spec)?)
+}
+
+pub(crate) fn pool_name(name: &tenure_core::name::ObjectName) -> Result<PoolName, EngineError> {
+    // Both names follow the same rule.
+    PoolName::new(name.as_str()).map_err(|e| EngineError::Bug { what: e.to_string() })
+}

@@ -1,0 +1,173 @@
+//! Why the engine refuses, with a stable code and who must act.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tenure_core::address::Family;
+use tenure_core::error::{Coded, Kind};
+use tenure_core::name::PoolName;
+use tenure_core::objects::BadObject;
+use tenure_core::ports::PolicyRefusal;
+use tenure_store::StoreError;
+
+/// An error of the engine. `Display` is for the caller: what happened, to which object, what to do next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The configuration names a pool that does not exist.
+    #[error("pool {name} does not exist; `tenure get pools` lists the pools")]
+    UnknownPool {
+        /// Its name.
+        name: PoolName,
+    },
+    /// No pool admits the holder.
+    #[error("no pool serves network {network}{why}; see `tenure get pools`")]
+    NoPool {
+        /// The network.
+        network: String,
+        /// Why the ones that were looked at do not, beginning with `: `, or empty.
+        why: String,
+    },
+    /// A policy refused the holder.
+    #[error("refused by policy {policy}: {reason}")]
+    Denied {
+        /// Which one.
+        policy: String,
+        /// The reason that it gives.
+        reason: String,
+    },
+    /// Nothing is free in the pools that were ranked.
+    #[error("no {family} address is free in {pools}{}; try later, or widen the pool", due_text(*.due))]
+    Exhausted {
+        /// For which family.
+        family: Family,
+        /// The pools that were tried, in order.
+        pools: String,
+        /// When the next one comes free by time alone.
+        due: Option<Duration>,
+    },
+    /// The address that was asked for cannot be given.
+    #[error("address {address} cannot be given: {why}")]
+    FixedUnavailable {
+        /// Which.
+        address: IpAddr,
+        /// Why, and what to do.
+        why: String,
+        /// Who must act.
+        kind: Kind,
+    },
+    /// The same attachment asks again with another configuration (invariant I4).
+    #[error("attachment {attachment} already holds {held} by another configuration; DEL it first")]
+    ConfigChanged {
+        /// Which.
+        attachment: String,
+        /// What it holds.
+        held: String,
+    },
+    /// CHECK found something else than `prevResult` says.
+    #[error("attachment {attachment}: {why}")]
+    CheckFailed {
+        /// Which.
+        attachment: String,
+        /// What differs.
+        why: String,
+    },
+    /// A GC call that must not be obeyed.
+    #[error("GC refused: {why}")]
+    GcRefused {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// `CNI_NETNS` names no namespace.
+    #[error("{why}")]
+    BadNetns {
+        /// What was found there.
+        why: String,
+    },
+    /// The bounded queue of an attachment or of the engine is full (invariant I12).
+    #[error("{what} is busy ({bound} wait already); try later")]
+    Busy {
+        /// What.
+        what: &'static str,
+        /// The bound.
+        bound: usize,
+    },
+    /// An object cannot be taken.
+    #[error(transparent)]
+    BadObject(#[from] BadObject),
+    /// A policy cannot be loaded.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
+    /// A rule refuses the request in the present state.
+    #[error("{object}: {why}")]
+    Refused {
+        /// Which object.
+        object: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// There is no such object.
+    #[error("{object} not found")]
+    NotFound {
+        /// Which.
+        object: String,
+    },
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect of Tenure: please report it.
+    #[error("internal error: {what}")]
+    Bug {
+        /// What should not have happened.
+        what: String,
+    },
+}
+
+impl Coded for EngineError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownPool { .. } => "UNKNOWN_POOL",
+            Self::NoPool { .. } => "NO_POOL",
+            Self::Denied { .. } => "DENIED_BY_POLICY",
+            Self::Exhausted { .. } => "POOL_EXHAUSTED",
+            Self::FixedUnavailable { .. } => "ADDRESS_UNAVAILABLE",
+            Self::ConfigChanged { .. } => "CONFIG_CHANGED",
+            Self::CheckFailed { .. } => "CHECK_FAILED",
+            Self::GcRefused { .. } => "GC_REFUSED",
+            Self::BadNetns { .. } => "BAD_NETNS",
+            Self::Busy { .. } => "BUSY",
+            Self::BadObject(error) => error.code(),
+            Self::Policy(error) => error.code(),
+            Self::Refused { .. } => "REFUSED",
+            Self::NotFound { .. } => "NOT_FOUND",
+            Self::Store(error) => error.code(),
+            Self::Bug { .. } => "INTERNAL",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownPool { .. }
+            | Self::NoPool { .. }
+            | Self::GcRefused { .. }
+            | Self::BadNetns { .. } => Kind::Invalid,
+            Self::Denied { .. }
+            | Self::ConfigChanged { .. }
+            | Self::CheckFailed { .. }
+            | Self::Refused { .. } => Kind::Refused,
+            Self::Exhausted { .. } | Self::Busy { .. } => Kind::Retry,
+            Self::FixedUnavailable { kind, .. } => *kind,
+            Self::BadObject(error) => error.kind(),
+            Self::Policy(error) => error.kind(),
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Store(error) => error.kind(),
+            Self::Bug { .. } => Kind::Bug,
+        }
+    }
+}
+
+fn due_text(due: Option<Duration>) -> String {
+    match due {
+        Some(due) => format!(" (the next one has rested in {} s)", due.as_secs().saturating_add(1)),
+        None => String::new(),
+    }
+}

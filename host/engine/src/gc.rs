@@ -1,0 +1,119 @@
+//! CNI GC. It only triggers: leases of this node and network that are old enough and not listed are judged now,
+//! by the same table as in a sweep, without grace. What the kernel does not prove gone is kept and reported.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
+use tenure_core::judge::{
+    Case, Judgement, KernelSays, LOOKS, LOOKS_APART, Suspicion, judge, observe,
+};
+use tenure_core::ledger::{RowAt, Status};
+use tenure_store::Row;
+
+use crate::sweep::kernel_says;
+use crate::{Engine, EngineError, GcAnswer, GcRequest};
+
+/// A lease must be so old before a list that lacks it says anything about it: the list may have been made
+/// before its ADD.
+pub const GC_MIN_AGE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Judges the leases of a network that the runtime does not list as valid.
+    ///
+    /// # Errors
+    /// An empty list without the explicit allowance; a store that fails.
+    pub async fn gc(self: &Arc<Self>, request: GcRequest) -> Result<GcAnswer, EngineError> {
+        if request.valid.is_empty() && !request.allow_empty {
+            let why = "the list of valid attachments is empty, which would make every lease of the network \
+                       stale; set ipam.allowEmptyGC if that is meant";
+            return Err(EngineError::GcRefused { why: why.to_owned() });
+        }
+        let mut open = self.unlisted(&request).await?;
+        let mut answer = GcAnswer::default();
+        let mut dead = Vec::new();
+        for look in 0..LOOKS {
+            if look > 0 && !open.is_empty() {
+                tokio::time::sleep(LOOKS_APART).await;
+            }
+            let seen = self.blocking({
+                let open = open.clone();
+                move |engine| engine.look_at(open)
+            });
+            open = seen.await?;
+        }
+        let now = self.now().moment;
+        for unlisted in open {
+            let rest = Duration::from_secs(u64::from(self.rest_of(&unlisted.row.lease)));
+            let verdict = Verdict {
+                grace: Duration::ZERO,
+                retain: RETAIN_AS_AT_ADD,
+                cooldown: rest,
+                permits_unfenced: false,
+            };
+            let case = Case { kernel: unlisted.kernel, suspicion: unlisted.series, verdict };
+            match judge(&case, now) {
+                Judgement::Free { proof } => dead.push((unlisted.row, proof, verdict)),
+                _ => answer
+                    .kept
+                    .push((unlisted.row.lease.address, reason(unlisted.kernel).to_owned())),
+            }
+        }
+        let freed = self.take_back(dead, "gc").await?;
+        answer.released = freed.into_iter().map(|key| key.address).collect();
+        Ok(answer)
+    }
+
+    /// Bound rows of the network that are old enough and not listed.
+    async fn unlisted(&self, request: &GcRequest) -> Result<Vec<Unlisted>, EngineError> {
+        let now = self.now().moment;
+        let old = self.state.lock().ledger.rows_where(|slot| match slot.status {
+            Status::Bound { since, .. } => now.since(since) >= GC_MIN_AGE,
+            _ => false,
+        });
+        let valid: HashSet<_> =
+            request.valid.iter().map(|(c, i)| (c.as_str(), i.as_str())).collect();
+        let mut out = Vec::new();
+        for at in old {
+            let Some(row) = self.ports.store.get(&at.key).await? else { continue };
+            let attachment = &row.lease.attachment;
+            let listed =
+                valid.contains(&(attachment.container.as_str(), attachment.ifname.as_str()));
+            let here = row.lease.node.agent == self.options.node.agent;
+            if here && !listed && attachment.network == request.network && row.lease.is_bound() {
+                out.push(Unlisted { at, row, kernel: KernelSays::Silent, series: None });
+            }
+        }
+        Ok(out)
+    }
+
+    fn look_at(&self, open: Vec<Unlisted>) -> Vec<Unlisted> {
+        let look = self.ports.kernel.look().ok();
+        let now = self.now().moment;
+        let seen = open.into_iter().map(|unlisted| {
+            let kernel = kernel_says(look.as_deref(), &unlisted.at);
+            Unlisted { kernel, series: observe(unlisted.series, kernel, now), ..unlisted }
+        });
+        seen.collect()
+    }
+}
+
+#[derive(Clone)]
+struct Unlisted {
+    at: RowAt,
+    row: Row,
+    kernel: KernelSays,
+    series: Option<Suspicion>,
+}
+
+fn reason(kernel: KernelSays) -> &'static str {
+    match kernel {
+        KernelSays::Alive => "its network namespace still exists",
+        KernelSays::Blind => {
+            "its network namespace could not be read at ADD; only DEL, a reboot or an operator frees it"
+        }
+        KernelSays::Silent => "the kernel witness is silent",
+        KernelSays::Gone | KernelSays::Rebooted => "not proved gone by two looks yet",
+    }
+}

@@ -1,0 +1,274 @@
+//! Pools, reservations and policies as operators apply and delete them. Checked whole before anything changes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tenure_core::error::Coded as _;
+use tenure_core::name::ObjectName;
+use tenure_core::objects::{Object, ObjectKind, PoolSpec, Resource};
+use tenure_core::ports::PolicyRefusal;
+
+use crate::engine::{checked, pool_name};
+use crate::{Engine, EngineError};
+
+/// What became of an applied object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// There was none of this name.
+    Created,
+    /// It is different now.
+    Configured,
+    /// It was as it is.
+    Unchanged,
+}
+
+/// One applied object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: ObjectName,
+    /// What became of it.
+    pub change: Change,
+}
+
+/// What became of a deleted object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// A pool whose addresses are still held: it gives nothing any more and goes when the last one leaves.
+    #[serde(rename_all = "camelCase")]
+    Waiting {
+        /// Addresses still held or quarantined.
+        held: u64,
+    },
+}
+
+impl Engine {
+    /// Installs the policies of the store. One that fails is reported and not served; the others are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn install_policies(&self) -> Result<Vec<PolicyRefusal>, EngineError> {
+        let mut refused = Vec::new();
+        for object in self.ports.store.objects()? {
+            if let Object::IPAMPolicy(policy) = object {
+                let installed = self.ports.policies.install(&policy.metadata.name, &policy.spec);
+                refused.extend(installed.err());
+            }
+        }
+        Ok(refused)
+    }
+
+    /// All objects, by kind and name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn objects(&self) -> Result<Vec<Object>, EngineError> {
+        let mut objects = self.ports.store.objects()?;
+        objects.sort_by(|a, b| (a.kind(), a.name()).cmp(&(b.kind(), b.name())));
+        Ok(objects)
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub fn object(&self, kind: ObjectKind, name: &ObjectName) -> Result<Object, EngineError> {
+        let found =
+            self.ports.store.objects()?.into_iter().find(|o| o.kind() == kind && o.name() == name);
+        found.ok_or_else(|| EngineError::NotFound { object: format!("{kind} {name}") })
+    }
+
+    /// Creates or replaces objects: all or none. With `dry_run` everything is checked and nothing changed.
+    ///
+    /// # Errors
+    /// The first object that cannot be taken, naming its field; nothing has changed then.
+    pub async fn apply(
+        self: &Arc<Self>,
+        objects: Vec<Object>,
+        dry_run: bool,
+    ) -> Result<Vec<Applied>, EngineError> {
+        let _one = self.objects.lock().await;
+        let before = self.ports.store.objects()?;
+        let objects = normal(objects, &before)?;
+        let after = merged(&before, &objects);
+        checked(&after)?;
+        let applied: Vec<Applied> = objects.iter().map(|object| applied(&before, object)).collect();
+        let changed: Vec<Object> = objects
+            .into_iter()
+            .zip(&applied)
+            .filter(|(_, applied)| applied.change != Change::Unchanged)
+            .map(|(object, _)| object)
+            .collect();
+        let policies = policies_of(&changed);
+        self.blocking(move |engine| engine.check_policies(&policies)).await??;
+        if dry_run || changed.is_empty() {
+            return Ok(applied);
+        }
+        self.ports.store.put_objects(changed.clone()).await?;
+        self.take_effect(&after, &changed).await?;
+        Ok(applied)
+    }
+
+    /// Deletes an object. A pool with held addresses waits until they leave.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn delete(
+        self: &Arc<Self>,
+        kind: ObjectKind,
+        name: &ObjectName,
+    ) -> Result<Deleted, EngineError> {
+        let _one = self.objects.lock().await;
+        let object = self.object(kind, name)?;
+        if let Object::IPPool(pool) = object {
+            let held = self.still_held(&pool)?;
+            if held > 0 {
+                self.mark_deleted(pool).await?;
+                return Ok(Deleted::Waiting { held });
+            }
+        }
+        self.ports.store.delete_object(kind, name).await?;
+        if kind == ObjectKind::IPAMPolicy {
+            self.ports.policies.remove(name);
+        }
+        let now = self.now();
+        self.state.lock().configure(&self.ports.store.objects()?, now)?;
+        Ok(Deleted::Done)
+    }
+
+    /// Pools that were deleted while held go when the last holder has left.
+    pub(crate) async fn finish_deletions(self: &Arc<Self>) -> Result<(), EngineError> {
+        let waiting: Vec<Resource<PoolSpec>> = self
+            .ports
+            .store
+            .objects()?
+            .into_iter()
+            .filter_map(|object| match object {
+                Object::IPPool(pool) if pool.metadata.deletion_timestamp.is_some() => Some(pool),
+                _ => None,
+            })
+            .collect();
+        for pool in waiting {
+            if self.still_held(&pool)? == 0 {
+                self.delete(ObjectKind::IPPool, &pool.metadata.name).await?;
+                tracing::info!(pool = %pool.metadata.name, "the pool is empty now and has been deleted");
+            }
+        }
+        Ok(())
+    }
+
+    fn still_held(&self, pool: &Resource<PoolSpec>) -> Result<u64, EngineError> {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let Some(index) = state.ledger.pool_named(&pool_name(&pool.metadata.name)?) else {
+            return Ok(0);
+        };
+        let counts = state.ledger.counts(index, now);
+        let held =
+            counts.held.saturating_add(counts.quarantined).saturating_add(counts.out_of_range);
+        Ok(crate::candidates::saturate(held))
+    }
+
+    async fn mark_deleted(&self, mut pool: Resource<PoolSpec>) -> Result<(), EngineError> {
+        if pool.metadata.deletion_timestamp.is_none() {
+            let now = self.now();
+            pool.metadata.deletion_timestamp = Some(now.wall.to_rfc3339());
+            self.ports.store.put_objects(vec![Object::IPPool(pool)]).await?;
+            self.state.lock().configure(&self.ports.store.objects()?, now)?;
+        }
+        Ok(())
+    }
+
+    fn check_policies(&self, policies: &[Policy]) -> Result<(), EngineError> {
+        for (name, spec) in policies {
+            self.ports.policies.check(name, spec)?;
+        }
+        Ok(())
+    }
+
+    async fn take_effect(
+        self: &Arc<Self>,
+        after: &[Object],
+        changed: &[Object],
+    ) -> Result<(), EngineError> {
+        let now = self.now();
+        self.state.lock().configure(after, now)?;
+        let policies = policies_of(changed);
+        self.blocking(move |engine| {
+            for (name, spec) in &policies {
+                if let Err(error) = engine.ports.policies.install(name, spec) {
+                    // It was checked a moment ago: the old version goes on serving, and status says so.
+                    tracing::error!(%error, code = error.code(), "a policy that had passed its check was refused");
+                }
+            }
+        })
+        .await
+    }
+}
+
+type Policy = (ObjectName, tenure_core::objects::PolicySpec);
+
+fn policies_of(objects: &[Object]) -> Vec<Policy> {
+    let policy = |object: &Object| match object {
+        Object::IPAMPolicy(policy) => Some((policy.metadata.name.clone(), policy.spec.clone())),
+        _ => None,
+    };
+    objects.iter().filter_map(policy).collect()
+}
+
+fn find<'a>(objects: &'a [Object], like: &Object) -> Option<&'a Object> {
+    objects.iter().find(|o| o.kind() == like.kind() && o.name() == like.name())
+}
+
+/// Refuses what cannot be asked for, and carries over what only the daemon writes.
+fn normal(objects: Vec<Object>, before: &[Object]) -> Result<Vec<Object>, EngineError> {
+    let mut out: Vec<Object> = Vec::new();
+    for mut object in objects {
+        if find(&out, &object).is_some() {
+            return Err(refused(&object, "is given twice".to_owned()));
+        }
+        let old = find(before, &object).cloned();
+        if let (Object::IPPool(new), Some(Object::IPPool(old))) = (&mut object, &old) {
+            new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
+            let fixed = [
+                ("spec.cidr", old.spec.cidr.to_string(), new.spec.cidr.to_string()),
+                ("spec.space", old.spec.space.to_string(), new.spec.space.to_string()),
+            ];
+            if let Some((field, old, new)) = fixed.into_iter().find(|(_, old, new)| old != new) {
+                let why = format!(
+                    "{field} is immutable ({old}, not {new}); make another pool and delete this one"
+                );
+                return Err(refused(&object, why));
+            }
+        } else if let Object::IPPool(new) = &mut object {
+            new.metadata.deletion_timestamp = None;
+        }
+        out.push(object);
+    }
+    Ok(out)
+}
+
+fn refused(object: &Object, why: String) -> EngineError {
+    EngineError::Refused { object: format!("{} {}", object.kind(), object.name()), why }
+}
+
+fn merged(before: &[Object], objects: &[Object]) -> Vec<Object> {
+    let kept = before.iter().filter(|old| find(objects, old).is_none());
+    kept.chain(objects).cloned().collect()
+}
+
+fn applied(before: &[Object], object: &Object) -> Applied {
+    let change = match find(before, object) {
+        None => Change::Created,
+        Some(old) if old == object => Change::Unchanged,
+        Some(_) => Change::Configured,
+    };
+    Applied { kind: object.kind(), name: object.name().clone(), change }
+}

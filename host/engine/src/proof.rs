@@ -1,0 +1,117 @@
+//! What follows a DEL: the end of the holder is looked for at once and for some seconds after it, because main
+//! plugins call IPAM DEL *before* they remove the link (DESIGN section 4). Later sweeps go on looking.
+//!
+//! *Proof*: the namespace is gone, or the address, seen earlier on a link of it, stands on none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tenure_core::lease::{Generation, Lease, LeaseKey};
+use tenure_core::ledger::{AfterRelease, Status};
+use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
+use tenure_core::time::Moment;
+use tokio::sync::Notify;
+
+use crate::Engine;
+
+/// How long the end of a holder is looked for closely; the sweep takes over then.
+const CLOSE_WATCH: Duration = Duration::from_secs(5);
+/// The pause between two looks grows from the first figure to the second with the age of the release.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// Releases whose end is looked for closely.
+#[derive(Debug, Default)]
+pub(crate) struct Proofs {
+    /// Written by `ask_for` and by the watch.
+    open: Mutex<HashMap<LeaseKey, (Generation, Moment)>>,
+    wake: Notify,
+}
+
+impl Proofs {
+    pub(crate) fn ask_for(&self, leases: &[Lease], now: Moment) {
+        let mut open = self.open.lock();
+        for lease in leases.iter().filter(|lease| lease.netns.is_some()) {
+            open.insert(lease.key(), (lease.generation, now));
+        }
+        drop(open);
+        self.wake.notify_one();
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+}
+
+impl Engine {
+    /// Looks after releases until the task is dropped.
+    pub(crate) async fn watch_releases(self: Arc<Self>) {
+        loop {
+            if self.proofs.len() == 0 {
+                self.proofs.wake.notified().await;
+            }
+            let pause = match self.blocking(|engine| engine.look_after_releases()).await {
+                Ok(pause) => pause,
+                Err(_) => PAUSE.1,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One look for all open releases; answers how long to pause.
+    pub(crate) fn look_after_releases(&self) -> Duration {
+        let open: Vec<_> = self.proofs.open.lock().iter().map(|(k, v)| (k.clone(), *v)).collect();
+        let now = self.now().moment;
+        let youngest = open.iter().map(|(_, (_, since))| now.since(*since)).min();
+        let look = self.ports.kernel.look().ok();
+        for (key, (generation, since)) in open {
+            let found = look
+                .as_deref()
+                .map_or(AfterRelease::Silent, |look| self.look_after(look, &key, generation));
+            if found == AfterRelease::Proved || now.since(since) > CLOSE_WATCH {
+                let mut open = self.proofs.open.lock();
+                if open.get(&key).is_some_and(|(current, _)| *current == generation) {
+                    open.remove(&key);
+                }
+            }
+        }
+        youngest.map_or(PAUSE.0, |age| (age / 2).clamp(PAUSE.0, PAUSE.1))
+    }
+
+    /// Looks for the holder that released this address and keeps what was found.
+    pub(crate) fn look_after(
+        &self,
+        look: &dyn KernelLook,
+        key: &LeaseKey,
+        generation: Generation,
+    ) -> AfterRelease {
+        let slot = self.state.lock().ledger.slot(key).filter(|slot| slot.generation == generation);
+        let Some(slot) = slot else { return AfterRelease::Proved };
+        let (Status::Released { proved, seen, .. }, Some(netns)) = (slot.status, slot.netns) else {
+            return AfterRelease::Proved;
+        };
+        if proved {
+            return AfterRelease::Proved;
+        }
+        let found = match look.namespace(&netns) {
+            NetnsLook::Gone => AfterRelease::Proved,
+            NetnsLook::Unknown => AfterRelease::Silent,
+            NetnsLook::Alive => match look.address(&netns, key.address) {
+                AddressLook::OnLink => AfterRelease::Lingers,
+                AddressLook::NamespaceGone => AfterRelease::Proved,
+                AddressLook::OnNone if seen => AfterRelease::Proved,
+                AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
+            },
+        };
+        match found {
+            AfterRelease::Proved => self.counters.proved.one(),
+            AfterRelease::Lingers => self.counters.lingered.one(),
+            AfterRelease::Silent => {}
+        }
+        let now = self.now();
+        self.state.lock().ledger.note_released(key, generation, found, now);
+        found
+    }
+}

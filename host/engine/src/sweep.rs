@@ -1,0 +1,383 @@
+//! Reclaim: zombies come back, live addresses never do.
+//!
+//! ```text
+//! take the bound rows down -> look (leases first, evidence second) -> series of looks per row
+//!   -> ask the policy for grace -> judge -> a fresh look -> write with the generation unchanged
+//! ```
+//!
+//! Invariants: I6 (gone within grace + 2 looks), I7 (only on proof, on fresh reads, with the row's version
+//! unchanged at commit; everything unknown keeps), I8 (the series is counted on our own clock).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::decision::{
+    Holder, MAX_RECLAIM_ROWS, Pressure, RETAIN_AS_AT_ADD, ReclaimRequest, Suspect, Verdict,
+};
+use tenure_core::judge::{Case, Judgement, KernelSays, Suspicion, judge, observe};
+use tenure_core::lease::{Generation, Lease, LeaseKey, LeaseState, Proof};
+use tenure_core::ledger::{Home, RowAt, Status};
+use tenure_core::objects::PoolLimits;
+use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
+use tenure_store::{Row, Write};
+
+use crate::candidates::saturate;
+use crate::{Engine, EngineError};
+
+/// Rows are forgotten only after so long a rest.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+/// At most so many rows are forgotten, or looked for on their links, in one sweep.
+const SLICE: usize = 1000;
+/// So many rows go into one commit: a thousand zombies cost a handful of fsyncs.
+const COMMIT_SLICE: usize = 256;
+
+/// Unbroken series of looks that said gone, by address and generation. Evidence in memory: a restart begins
+/// each anew, which can only lengthen.
+pub(crate) type Suspicions = HashMap<LeaseKey, (Generation, Suspicion)>;
+
+/// A row that the witness says is dead, with its record.
+struct Zombie {
+    row: Row,
+    kernel: KernelSays,
+    suspicion: Suspicion,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Bound rows looked at.
+    pub looked_at: usize,
+    /// Taken back.
+    pub reclaimed: Vec<LeaseKey>,
+    /// When the next row can be decided, if one is suspect.
+    pub next: Option<Duration>,
+}
+
+impl Engine {
+    /// Sweeps until the task is dropped: at the jittered interval, when a suspect is due, and when woken.
+    pub(crate) async fn sweep_forever(self: Arc<Self>) {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.sweep_now.notified() => {}
+            }
+            let next = match self.sweep().await {
+                Ok(swept) => swept.next,
+                Err(error) => {
+                    tracing::warn!(%error, "a sweep failed; nothing was taken back");
+                    None
+                }
+            };
+            let regular = jittered(self.options.sweep);
+            pause = next.map_or(regular, |next| next.min(regular)).max(Duration::from_millis(50));
+        }
+    }
+
+    /// One sweep over all rows.
+    ///
+    /// # Errors
+    /// The store failed. A silent witness is no error: everything is kept then.
+    pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
+        // Leases first, evidence second: what is bound after this line is not judged by the look below.
+        let bound = self.state.lock().ledger.rows_where(|slot| slot.is_bound());
+        let released = self.state.lock().ledger.rows_where(|slot| {
+            matches!(slot.status, Status::Released { proved: false, .. }) && slot.netns.is_some()
+        });
+        let looked_at = bound.len();
+        let (zombies, due) = self
+            .blocking(move |engine| {
+                let suspects = engine.look_at_bound(&bound);
+                engine.look_at_released(&released);
+                suspects
+            })
+            .await?;
+        let zombies = self.with_records(zombies).await?;
+        let (reclaimed, left) = self.reclaim(zombies).await?;
+        self.forget_old_rows().await?;
+        self.finish_deletions().await?;
+        self.counters.sweeps.one();
+        let next = [due, left].into_iter().flatten().min();
+        Ok(Swept { looked_at, reclaimed, next })
+    }
+
+    /// What the witness says of each bound row; suspects with their series.
+    fn look_at_bound(
+        &self,
+        bound: &[RowAt],
+    ) -> (Vec<(RowAt, KernelSays, Suspicion)>, Option<Duration>) {
+        let look = self.ports.kernel.look().ok();
+        if look.is_none() {
+            self.counters.sweeps_silent.one();
+        }
+        let now = self.now().moment;
+        let mut zombies = Vec::new();
+        let mut suspicions = std::mem::take(&mut *self.suspicions.lock());
+        let mut kept = Suspicions::new();
+        let mut unseen = 0;
+        for row in bound {
+            let kernel = kernel_says(look.as_deref(), row);
+            let before = suspicions.remove(&row.key).filter(|(g, _)| *g == row.slot.generation);
+            if let Some(series) = observe(before.map(|(_, series)| series), kernel, now) {
+                kept.insert(row.key.clone(), (row.slot.generation, series));
+                zombies.push((row.clone(), kernel, series));
+            }
+            if kernel == KernelSays::Alive && unseen < SLICE && is_unseen(row) {
+                unseen += 1;
+                self.see_on_link(look.as_deref(), row);
+            }
+        }
+        *self.suspicions.lock() = kept;
+        (zombies, None)
+    }
+
+    /// Remembers that an address stands on a link: only then its absence will be proof.
+    fn see_on_link(&self, look: Option<&dyn KernelLook>, row: &RowAt) {
+        let (Some(look), Some(netns)) = (look, row.slot.netns) else { return };
+        if look.address(&netns, row.key.address) == AddressLook::OnLink {
+            self.state.lock().ledger.note_seen(&row.key, row.slot.generation);
+        }
+    }
+
+    fn look_at_released(&self, released: &[RowAt]) {
+        let Ok(look) = self.ports.kernel.look() else { return };
+        for row in released {
+            self.look_after(&*look, &row.key, row.slot.generation);
+        }
+    }
+
+    async fn with_records(
+        &self,
+        suspects: Vec<(RowAt, KernelSays, Suspicion)>,
+    ) -> Result<Vec<Zombie>, EngineError> {
+        let mut zombies = Vec::new();
+        for (at, kernel, suspicion) in suspects {
+            let row = self.ports.store.get(&at.key).await?;
+            let row = row.filter(|row| row.revision.0 == at.slot.revision && row.lease.is_bound());
+            zombies.extend(row.map(|row| Zombie { row, kernel, suspicion }));
+        }
+        Ok(zombies)
+    }
+
+    /// Judges the zombies in batches and takes back those whose time has come.
+    async fn reclaim(
+        self: &Arc<Self>,
+        zombies: Vec<Zombie>,
+    ) -> Result<(Vec<LeaseKey>, Option<Duration>), EngineError> {
+        let mut reclaimed = Vec::new();
+        let mut next: Option<Duration> = None;
+        let mut zombies = zombies.into_iter().peekable();
+        while zombies.peek().is_some() {
+            let batch: Vec<Zombie> = zombies.by_ref().take(MAX_RECLAIM_ROWS).collect();
+            let question = self.question(&batch);
+            let verdicts =
+                self.blocking(move |engine| engine.ports.policies.reclaim(&question)).await?.answer;
+            let now = self.now().moment;
+            let mut dead = Vec::new();
+            for (zombie, verdict) in batch.into_iter().zip(verdicts) {
+                let verdict = self.clamp(verdict, &zombie.row.lease);
+                let case =
+                    Case { kernel: zombie.kernel, suspicion: Some(zombie.suspicion), verdict };
+                match judge(&case, now) {
+                    Judgement::Free { proof } => dead.push((zombie.row, proof, verdict)),
+                    Judgement::Wait { left } => next = Some(next.map_or(left, |n| n.min(left))),
+                    Judgement::Keep { .. } => {}
+                }
+            }
+            reclaimed.extend(self.take_back(dead, "reclaim").await?);
+        }
+        Ok((reclaimed, next))
+    }
+
+    /// The commit, after a fresh look: the row's version must be the one that was judged.
+    pub(crate) async fn take_back(
+        self: &Arc<Self>,
+        dead: Vec<(Row, Proof, Verdict)>,
+        why: &'static str,
+    ) -> Result<Vec<LeaseKey>, EngineError> {
+        if dead.is_empty() {
+            return Ok(Vec::new());
+        }
+        let dead = self.blocking(move |engine| engine.still_dead(dead)).await?;
+        let mut reclaimed = Vec::new();
+        for slice in dead.chunks(COMMIT_SLICE) {
+            let wall = self.now().wall;
+            let writes = slice.iter().map(|(row, proof, verdict)| Write::Replace {
+                lease: reclaimed_lease(row.lease.clone(), *proof, *verdict, wall),
+                expect: row.revision,
+            });
+            for lease in self.commit_each(writes.collect()).await? {
+                self.counters.reclaimed.one();
+                tracing::info!(address = %lease.key(), owner = %lease.owner, why, "reclaimed: its holder is gone");
+                reclaimed.push(lease.key());
+            }
+        }
+        Ok(reclaimed)
+    }
+
+    /// Commits together what can be; a row that somebody else changed meanwhile is left out, not the others.
+    async fn commit_each(self: &Arc<Self>, writes: Vec<Write>) -> Result<Vec<Lease>, EngineError> {
+        let leases =
+            |writes: &[Write]| writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        match self.commit(writes.clone()).await {
+            Ok(()) => return Ok(leases(&writes)),
+            Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let mut done = Vec::new();
+        for write in writes {
+            match self.commit(vec![write.clone()]).await {
+                Ok(()) => done.extend(leases(&[write])),
+                Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {
+                    self.counters.conflicts.one();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// A fresh look precedes each commit: what is not gone any more, or cannot be said, is kept.
+    fn still_dead(&self, dead: Vec<(Row, Proof, Verdict)>) -> Vec<(Row, Proof, Verdict)> {
+        let Ok(look) = self.ports.kernel.look() else { return Vec::new() };
+        let gone = |(row, proof, _): &(Row, Proof, Verdict)| {
+            *proof == Proof::Reboot
+                || row.lease.netns.is_some_and(|netns| look.namespace(&netns) == NetnsLook::Gone)
+        };
+        dead.into_iter().filter(gone).collect()
+    }
+
+    fn question(&self, batch: &[Zombie]) -> ReclaimRequest {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let catalogue = state.catalogue.clone();
+        let mut leases = Vec::new();
+        let mut pools = Vec::new();
+        for zombie in batch {
+            let lease = &zombie.row.lease;
+            let pool = state.ledger.pool_of(&lease.key()).and_then(|p| u32::try_from(p).ok());
+            let pool = pool.unwrap_or(u32::MAX);
+            if !pools.contains(&pool) {
+                pools.push(pool);
+            }
+            let held = now.wall.0.saturating_sub(lease.bound_at.0) / 1000;
+            let suspect = now.moment.since(zombie.suspicion.since).as_secs();
+            leases.push(suspect_of(lease, zombie.kernel, pool, held, suspect));
+        }
+        let pressure = pools.into_iter().map(|pool| {
+            let counts = state.ledger.counts(pool as usize, now);
+            Pressure { pool, free: saturate(counts.free), size: saturate(counts.size), waiting: 0 }
+        });
+        let pressure = pressure.collect();
+        ReclaimRequest { leases, pressure, catalogue, now: now.wall, seed: now.moment.0 }
+    }
+
+    /// Figures of a policy, within the pool's limits.
+    fn clamp(&self, verdict: Verdict, lease: &Lease) -> Verdict {
+        let limits = {
+            let state = self.state.lock();
+            let pool = state.ledger.pool_of(&lease.key()).and_then(|p| state.ledger.pool(p));
+            pool.map_or_else(PoolLimits::default, |pool| pool.spec.limits.clone())
+        };
+        let clamped = Verdict {
+            grace: verdict.grace.max(limits.grace_min.0).min(limits.grace_max.0),
+            retain: match verdict.retain {
+                RETAIN_AS_AT_ADD => RETAIN_AS_AT_ADD,
+                retain => retain.min(limits.retain_max.0),
+            },
+            cooldown: verdict.cooldown.min(limits.cooldown_max.0),
+            ..verdict
+        };
+        if clamped != verdict {
+            self.counters.clamped.one();
+        }
+        clamped
+    }
+
+    async fn forget_old_rows(self: &Arc<Self>) -> Result<(), EngineError> {
+        let now = self.now();
+        let mut old =
+            self.state.lock().ledger.forgettable(self.options.rows_kept, FORGET_AFTER, now.moment);
+        old.truncate(SLICE);
+        for (key, slot) in old {
+            let expect = tenure_store::Revision(slot.revision);
+            match self.commit(vec![Write::Delete { key, expect }]).await {
+                Ok(()) | Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn kernel_says(look: Option<&dyn KernelLook>, row: &RowAt) -> KernelSays {
+    match row.slot.home {
+        Home::Here => {}
+        Home::EarlierBoot => return KernelSays::Rebooted,
+        // A lease of another machine is never judged by this kernel.
+        Home::Elsewhere => return KernelSays::Blind,
+    }
+    let (Some(look), Some(netns)) = (look, row.slot.netns) else {
+        return if row.slot.netns.is_none() { KernelSays::Blind } else { KernelSays::Silent };
+    };
+    match look.namespace(&netns) {
+        NetnsLook::Alive => KernelSays::Alive,
+        NetnsLook::Gone => KernelSays::Gone,
+        NetnsLook::Unknown => KernelSays::Silent,
+    }
+}
+
+fn is_unseen(row: &RowAt) -> bool {
+    matches!(row.slot.status, Status::Bound { seen: false, .. })
+}
+
+fn suspect_of(lease: &Lease, kernel: KernelSays, pool: u32, held: u64, suspect: u64) -> Suspect {
+    let seconds = |s: u64| u32::try_from(s).unwrap_or(u32::MAX);
+    Suspect {
+        tag: lease.tag,
+        pool,
+        owner: lease.owner.kind,
+        kernel_gone: matches!(kernel, KernelSays::Gone | KernelSays::Rebooted),
+        api_gone: false,
+        api_alive: false,
+        terminating: false,
+        finished: false,
+        node_lost: false,
+        node_fenced: kernel == KernelSays::Rebooted,
+        sticky: lease.sticky.is_some(),
+        held_s: seconds(held),
+        suspect_s: seconds(suspect),
+        terminating_s: 0,
+        termination_grace_s: 0,
+        node_lost_s: 0,
+        holder: Holder {
+            owner: lease.owner.clone(),
+            node: lease.node.name.to_string(),
+            network: lease.attachment.network.to_string(),
+            interface: lease.attachment.ifname.to_string(),
+            ..Holder::default()
+        },
+    }
+}
+
+fn reclaimed_lease(
+    mut lease: Lease,
+    proof: Proof,
+    verdict: Verdict,
+    wall: tenure_core::time::WallMs,
+) -> Lease {
+    let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
+    if let Some(sticky) = lease.sticky.as_mut().filter(|_| verdict.retain != RETAIN_AS_AT_ADD) {
+        sticky.retain_s = seconds(verdict.retain);
+    }
+    let released = lease.released(wall, proof, seconds(verdict.cooldown));
+    debug_assert!(matches!(released.state, LeaseState::Released { .. }));
+    released
+}
+
+/// A quarter shorter at most, so that many daemons do not sweep in step.
+fn jittered(interval: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(0);
+    interval.saturating_sub(interval / 4 * (random % 1000) / 1000)
+}
