@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use tenure_core::address::Family;
+use tenure_core::name::{NetworkName, PoolName};
+use tenure_core::pool::Pool;
+
 use crate::{CheckRequest, Engine, EngineError};
 
 impl Engine {
@@ -34,11 +38,40 @@ impl Engine {
     }
 
     /// Whether ADDs can be served. An exhausted pool is not a failure: a pool cut to size always is, and a
-    /// failing STATUS takes the whole node out of service.
+    /// failing STATUS takes the whole node out of service. Only who asks for it, naming a network and the
+    /// pools of its configuration, is told.
     ///
     /// # Errors
-    /// The store is broken.
-    pub fn status(&self) -> Result<(), EngineError> {
-        Ok(self.ports.store.health()?)
+    /// The store is broken, or nothing is free for those who asked.
+    pub fn status(
+        &self,
+        on_exhaustion: Option<(&NetworkName, &[PoolName])>,
+    ) -> Result<(), EngineError> {
+        self.ports.store.health()?;
+        let Some((network, pools)) = on_exhaustion else { return Ok(()) };
+        let now = self.now();
+        let mut state = self.state.lock();
+        let serves = |pool: &Pool| {
+            let spec = &pool.spec;
+            let named = pools.is_empty() || pools.contains(&pool.name);
+            named && !spec.disabled && (spec.networks.is_empty() || spec.networks.contains(network))
+        };
+        let serving: Vec<_> = state
+            .ledger
+            .pools()
+            .enumerate()
+            .filter(|(_, pool)| serves(pool))
+            .map(|(index, pool)| (index, pool.family(), pool.name.to_string()))
+            .collect();
+        for family in Family::ALL {
+            let mut of_family = serving.iter().filter(|(_, f, _)| *f == family).peekable();
+            let names: Vec<_> = of_family.clone().map(|(_, _, name)| name.as_str()).collect();
+            let none = of_family.peek().is_some()
+                && of_family.all(|(index, _, _)| state.ledger.counts(*index, now).free == 0);
+            if none {
+                return Err(EngineError::Exhausted { family, pools: names.join(", "), due: None });
+            }
+        }
+        Ok(())
     }
 }

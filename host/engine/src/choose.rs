@@ -16,7 +16,9 @@ use tenure_core::name::Digest;
 use tenure_core::ports::{AddressLook, NetnsLook};
 
 use crate::candidates::Candidates;
+use crate::engine::State;
 use crate::holds::Holds;
+use crate::proof::is_unproved;
 use crate::{AddRequest, Engine, EngineError};
 
 /// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
@@ -262,8 +264,11 @@ impl Engine {
     }
 
     fn take_exact(&self, key: &LeaseKey, whom: For) -> Result<Hold, Unavailable> {
-        let now = self.now();
-        let hold = self.state.lock().ledger.reserve_exact(key, whom, now)?;
+        let mut taken = self.state.lock().ledger.reserve_exact(key, whom, self.now());
+        if matches!(taken, Err(Unavailable::Resting { .. })) && self.prove(|k, _| k == key) {
+            taken = self.state.lock().ledger.reserve_exact(key, whom, self.now());
+        }
+        let hold = taken?;
         match self.last_look(&hold) {
             AfterRelease::Lingers => {
                 self.give_back(hold, AfterRelease::Lingers);
@@ -273,10 +278,44 @@ impl Engine {
         }
     }
 
-    /// First what is unused or rested in any of the pools, then what pressure allows.
+    /// First what is unused or rested in any of the pools, then what pressure allows, then what a look now
+    /// proves: the end of an old holder is looked for on demand.
     fn take_any(&self, pools: &[usize]) -> Result<Hold, Option<Duration>> {
+        let first = self.take_in_turn(pools, &[Want::Rested, Want::Pressed]);
+        let due = match first {
+            Ok(hold) => return Ok(hold),
+            Err(due) => due,
+        };
+        let here = |key: &LeaseKey, state: &State| {
+            state.ledger.pool_of(key).is_some_and(|pool| pools.contains(&pool))
+        };
+        if self.prove(here) {
+            return self.take_in_turn(pools, &[Want::Pressed]);
+        }
+        self.sweep_now.notify_one();
+        Err(due)
+    }
+
+    /// Looks after unproved releases among these addresses; whether one was proved.
+    fn prove(&self, wanted: impl Fn(&LeaseKey, &State) -> bool) -> bool {
+        let unproved = {
+            let state = self.state.lock();
+            let mut rows = state.ledger.rows_where(is_unproved);
+            rows.retain(|row| wanted(&row.key, &state));
+            rows
+        };
+        if unproved.is_empty() {
+            return false;
+        }
+        let Ok(look) = self.ports.kernel.look() else { return false };
+        let found =
+            unproved.into_iter().map(|row| self.look_after(&*look, &row.key, row.slot.generation));
+        found.filter(|found| *found == AfterRelease::Proved).count() > 0
+    }
+
+    fn take_in_turn(&self, pools: &[usize], wants: &[Want]) -> Result<Hold, Option<Duration>> {
         let mut due: Option<Duration> = None;
-        for want in [Want::Rested, Want::Pressed] {
+        for want in wants.iter().copied() {
             for pool in pools {
                 match self.take_from(*pool, want) {
                     Ok(hold) => return Ok(hold),
@@ -287,7 +326,6 @@ impl Engine {
                 }
             }
         }
-        self.sweep_now.notify_one();
         Err(due)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_core::lease::{Generation, Lease, LeaseKey};
-use tenure_core::ledger::{AfterRelease, Status};
+use tenure_core::ledger::{AfterRelease, Slot, Status};
 use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
 use tenure_core::time::Moment;
 use tokio::sync::Notify;
@@ -114,4 +114,9 @@ impl Engine {
         self.state.lock().ledger.note_released(key, generation, found, now);
         found
     }
+}
+
+/// Whether the end of the holder that released this row is still to be proved, and can be.
+pub(crate) fn is_unproved(slot: &Slot) -> bool {
+    matches!(slot.status, Status::Released { proved: false, .. }) && slot.netns.is_some()
 }

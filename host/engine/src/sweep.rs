@@ -23,6 +23,7 @@ use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
 use tenure_store::{Row, Write};
 
 use crate::candidates::saturate;
+use crate::proof::is_unproved;
 use crate::{Engine, EngineError};
 
 /// Rows are forgotten only after so long a rest.
@@ -82,9 +83,7 @@ impl Engine {
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
         // Leases first, evidence second: what is bound after this line is not judged by the look below.
         let bound = self.state.lock().ledger.rows_where(|slot| slot.is_bound());
-        let released = self.state.lock().ledger.rows_where(|slot| {
-            matches!(slot.status, Status::Released { proved: false, .. }) && slot.netns.is_some()
-        });
+        let released = self.state.lock().ledger.rows_where(is_unproved);
         let looked_at = bound.len();
         let (zombies, due) = self
             .blocking(move |engine| {

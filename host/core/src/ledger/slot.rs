@@ -241,12 +241,14 @@ impl Slot {
     }
 
     /// From when on the address may be given to one who needs exactly this one, or under pressure: with
-    /// proof from the pool's floor on, without from [`UNPROVED_FLOOR`] on, never later than its full rest.
+    /// proof from the pool's floor on, without not before [`UNPROVED_FLOOR`] either, never later than its full
+    /// rest.
     /// None while it is held, lingering or quarantined.
     pub(super) fn earliest(&self, spec: &PoolSpec) -> Option<Moment> {
         match self.status {
             Status::Released { since, rest_s, proved, lingering: false, .. } => {
-                let floor = if proved { spec.cooldown_floor.0 } else { UNPROVED_FLOOR };
+                let least = if proved { Duration::ZERO } else { UNPROVED_FLOOR };
+                let floor = spec.cooldown_floor.0.max(least);
                 Some(since.plus(floor.min(secs(rest_s))))
             }
             _ => None,

@@ -1,0 +1,243 @@
+//! Zombies come back, live addresses never do: I6 to I9, the proof after DEL, GC and the operator's hand.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+mod site;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use site::{Site, attachment};
+use tenure_core::decision::Verdict;
+use tenure_core::error::{Coded as _, Kind};
+use tenure_engine::{GcRequest, ReleaseRequest};
+
+async fn one() -> Site {
+    Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await
+}
+
+fn only() -> IpAddr {
+    "10.0.0.0".parse().unwrap()
+}
+
+async fn view(site: &Site) -> String {
+    site.engine.lease("default".parse().unwrap(), only()).await.unwrap().view
+}
+
+#[tokio::test]
+async fn a_holder_that_died_without_a_del_is_taken_back_after_two_looks_and_the_grace() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    let first = site.engine.sweep().await.unwrap();
+    assert!(first.reclaimed.is_empty());
+    assert_eq!(first.next, Some(Duration::from_secs(2)));
+    site.clock.pass(Duration::from_millis(1_999));
+    assert!(site.engine.sweep().await.unwrap().reclaimed.is_empty());
+    site.clock.pass(Duration::from_secs(1));
+    assert_eq!(site.engine.sweep().await.unwrap().reclaimed.len(), 1);
+    assert_eq!(site.add("c2").await.unwrap(), [only()], "proved: the floor of 0 s");
+}
+
+#[tokio::test]
+async fn a_living_namespace_is_never_taken_back_whatever_the_clock_says() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    for _ in 0..10 {
+        site.clock.pass(Duration::from_secs(86_400));
+        assert_eq!(site.reclaim().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_witness_keeps_everything_and_begins_the_grace_anew() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.clock.pass(Duration::from_secs(60));
+    site.kernel.be_silent(true);
+    assert!(site.engine.sweep().await.unwrap().reclaimed.is_empty());
+    site.kernel.be_silent(false);
+    site.clock.pass(Duration::from_secs(60));
+    assert!(site.engine.sweep().await.unwrap().reclaimed.is_empty(), "the series was broken");
+    site.clock.pass(Duration::from_secs(60));
+    assert_eq!(site.engine.sweep().await.unwrap().reclaimed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_blind_lease_is_never_reclaimed_in_its_boot_and_is_after_the_next() {
+    let mut site = one().await;
+    let request = site.request("c1");
+    site.kernel.be_silent(true);
+    site.add_as(&request).await.unwrap();
+    site.kernel.be_silent(false);
+    site.kernel.end("c1");
+    assert_eq!(site.reclaim().await, 0);
+    site.restart("boot-2");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_restart_of_the_daemon_lengthens_a_grace_and_never_shortens_it() {
+    let mut site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.clock.pass(Duration::from_secs(60));
+    site.restart("boot-1");
+    assert!(site.engine.sweep().await.unwrap().reclaimed.is_empty());
+    site.clock.pass(Duration::from_secs(2));
+    assert_eq!(site.engine.sweep().await.unwrap().reclaimed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_that_moved_meanwhile_is_not_the_one_that_was_judged() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.add("c1").await.unwrap();
+    site.clock.pass(Duration::from_secs(60));
+    assert_eq!(site.reclaim().await, 0);
+}
+
+#[tokio::test]
+async fn the_grace_of_the_policy_is_kept_within_the_limits_of_the_pool() {
+    let site =
+        Site::new(&[("p", json!({"cidr": "10.0.0.0/32", "limits": {"graceMin": "10s"}}))]).await;
+    let verdict = *site.policies.verdict.lock();
+    *site.policies.verdict.lock() = Verdict { grace: Duration::ZERO, ..verdict };
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    assert_eq!(site.engine.sweep().await.unwrap().next, Some(Duration::from_secs(10)));
+    assert!(site.engine.counters().clamped.get() > 0);
+}
+
+#[tokio::test]
+async fn a_holder_that_outlives_its_del_keeps_others_away_until_it_is_off_the_link() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.put_on_link("c1", only());
+    site.engine.sweep().await.unwrap();
+    site.del("c1").await;
+    site.clock.pass(Duration::from_secs(1000));
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry, "one more look before reuse");
+    assert_eq!(view(&site).await, "lingering");
+    site.clock.pass(Duration::from_secs(100_000));
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    site.kernel.take_off_link("c1", only());
+    site.engine.sweep().await.unwrap();
+    assert_eq!(
+        site.add("c2").await.unwrap(),
+        [only()],
+        "seen on a link before, on none now: proved"
+    );
+}
+
+#[tokio::test]
+async fn an_address_never_seen_on_a_link_needs_the_floor_where_the_namespace_lives() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.del("c1").await;
+    site.engine.sweep().await.unwrap();
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    site.clock.pass(Duration::from_secs(5));
+    assert_eq!(site.add("c2").await.unwrap(), [only()]);
+}
+
+#[tokio::test]
+async fn a_cool_down_holds_across_a_restart() {
+    let mut site = Site::new(&[("p", json!({"cidr": "10.0.0.0/31", "cooldownFloor": "1h"}))]).await;
+    site.add("c1").await.unwrap();
+    site.add("c2").await.unwrap();
+    for container in ["c1", "c2"] {
+        site.del(container).await;
+        site.kernel.end(container);
+    }
+    site.clock.pass(Duration::from_secs(119));
+    site.restart("boot-1");
+    site.clock.pass(Duration::from_secs(119));
+    assert!(site.add("c3").await.is_err());
+    site.clock.pass(Duration::from_secs(1));
+    assert!(site.add("c3").await.is_ok());
+}
+
+fn gc(valid: &[&str], allow_empty: bool) -> GcRequest {
+    GcRequest {
+        network: attachment("c1").network,
+        valid: valid.iter().map(|c| (attachment(c).container, attachment(c).ifname)).collect(),
+        allow_empty,
+    }
+}
+
+#[tokio::test]
+async fn gc_frees_what_is_unlisted_old_and_proved_gone_and_reports_the_rest() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    for container in ["listed", "alive", "dead"] {
+        site.add(container).await.unwrap();
+    }
+    site.clock.pass(Duration::from_secs(60));
+    site.add("young").await.unwrap();
+    site.kernel.end("dead");
+    site.kernel.end("young");
+    let clock = site.clock.clone();
+    let passing = tokio::spawn(async move {
+        loop {
+            clock.pass(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let answer = site.engine.gc(gc(&["listed"], false)).await.unwrap();
+    passing.abort();
+    assert_eq!(answer.released, ["10.0.0.3".parse::<IpAddr>().unwrap()]);
+    assert_eq!(answer.kept.len(), 1);
+    assert!(answer.kept[0].1.contains("still exists"), "{answer:?}");
+    assert_eq!(site.held().await, 3);
+}
+
+#[tokio::test]
+async fn gc_with_an_empty_list_needs_the_explicit_allowance() {
+    let site = one().await;
+    assert_eq!(site.engine.gc(gc(&[], false)).await.unwrap_err().code(), "GC_REFUSED");
+    site.engine.gc(gc(&[], true)).await.unwrap();
+}
+
+fn release(generation: u64, even_if_live: bool) -> ReleaseRequest {
+    ReleaseRequest {
+        address: only(),
+        space: "default".parse().unwrap(),
+        generation,
+        even_if_live,
+        reason: "test".into(),
+    }
+}
+
+#[tokio::test]
+async fn an_operator_cannot_free_a_live_address_by_mistake() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    assert_eq!(
+        site.engine.release_by_hand(release(2, false), "root").await.unwrap_err().kind(),
+        Kind::Refused
+    );
+    let error = site.engine.release_by_hand(release(1, false), "root").await.unwrap_err();
+    assert!(error.to_string().contains("--even-if-live"), "{error}");
+    site.engine.release_by_hand(release(1, true), "root").await.unwrap();
+    assert_eq!(view(&site).await, "quarantined");
+    assert!(site.add("c2").await.is_err());
+    site.engine.release_by_hand(release(1, true), "root").await.unwrap();
+    assert_ne!(view(&site).await, "quarantined");
+}
+
+#[tokio::test]
+async fn two_thousand_zombies_come_back_in_two_sweeps() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/16"}))]).await;
+    for n in 0..2_000 {
+        site.add(&format!("c{n}")).await.unwrap();
+        site.kernel.end(&format!("c{n}"));
+    }
+    assert_eq!(site.reclaim().await, 2_000);
+    assert_eq!(site.held().await, 0);
+}
