@@ -29,6 +29,7 @@ pub enum ObjectKind {
 }
 
 /// An object of any kind.
+#[expect(clippy::large_enum_variant, reason = "objects are few and live for moments")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
 pub enum Object {

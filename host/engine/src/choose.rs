@@ -11,14 +11,15 @@ use tenure_core::decision::{
 };
 use tenure_core::error::Kind;
 use tenure_core::lease::{LeaseKey, StickyKey};
-use tenure_core::ledger::{AfterRelease, For, Hold, Print, Slot, Status, Unavailable, Want};
+use tenure_core::ledger::{
+    AfterRelease, For, Hold, Print, SETTLING, Slot, Status, Unavailable, Want,
+};
 use tenure_core::name::Digest;
-use tenure_core::ports::{AddressLook, NetnsLook};
 
 use crate::candidates::Candidates;
 use crate::engine::State;
 use crate::holds::Holds;
-use crate::proof::is_unproved;
+use crate::proof::{is_unproved, look_for_holder};
 use crate::{AddRequest, Engine, EngineError};
 
 /// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
@@ -270,11 +271,12 @@ impl Engine {
         }
         let hold = taken?;
         match self.last_look(&hold) {
-            AfterRelease::Lingers => {
-                self.give_back(hold, AfterRelease::Lingers);
-                Err(Unavailable::Resting { due: None })
+            Some(found) => {
+                self.give_back(hold, found);
+                let due = (found == AfterRelease::Gone).then_some(SETTLING);
+                Err(Unavailable::Resting { due })
             }
-            _ => Ok(hold),
+            None => Ok(hold),
         }
     }
 
@@ -310,7 +312,7 @@ impl Engine {
         let Ok(look) = self.ports.kernel.look() else { return false };
         let found =
             unproved.into_iter().map(|row| self.look_after(&*look, &row.key, row.slot.generation));
-        found.filter(|found| *found == AfterRelease::Proved).count() > 0
+        found.filter(|found| found.is_proof()).count() > 0
     }
 
     fn take_in_turn(&self, pools: &[usize], wants: &[Want]) -> Result<Hold, Option<Duration>> {
@@ -334,40 +336,35 @@ impl Engine {
             let now = self.now();
             let hold = self.state.lock().ledger.reserve(pool, want, now)?;
             match self.last_look(&hold) {
-                AfterRelease::Lingers => self.give_back(hold, AfterRelease::Lingers),
-                _ => return Ok(hold),
+                Some(found) => self.give_back(hold, found),
+                None => return Ok(hold),
             }
         }
         Err(Unavailable::Exhausted { due: None })
     }
 
-    /// An unproved row gets one more look by its node before reuse (DESIGN section 4).
-    fn last_look(&self, hold: &Hold) -> AfterRelease {
-        let Some(slot) = hold.prior else { return AfterRelease::Proved };
-        let Status::Released { proved: false, seen, .. } = slot.status else {
-            return AfterRelease::Proved;
-        };
-        let Some(netns) = slot.netns else { return AfterRelease::Silent };
-        let Ok(look) = self.ports.kernel.look() else { return AfterRelease::Silent };
-        if look.namespace(&netns) == NetnsLook::Gone {
-            return AfterRelease::Proved;
-        }
-        match look.address(&netns, hold.key.address) {
-            AddressLook::OnLink => AfterRelease::Lingers,
-            AddressLook::NamespaceGone => AfterRelease::Proved,
-            AddressLook::OnNone if seen => AfterRelease::Proved,
-            AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
+    /// An unproved row gets one more look by its node before reuse (DESIGN section 4). Answers what stands
+    /// against its use; none if nothing does.
+    fn last_look(&self, hold: &Hold) -> Option<AfterRelease> {
+        let slot = hold.prior.filter(is_unproved)?;
+        let look = self.ports.kernel.look().ok()?;
+        match look_for_holder(&*look, &slot, &hold.key) {
+            // It ended just now: its links may still answer for a moment.
+            found @ (AfterRelease::Lingers | AfterRelease::Gone) => Some(found),
+            AfterRelease::OffLink | AfterRelease::Silent => None,
         }
     }
 
-    /// A reserved address whose old holder is still seen goes back, and is known as such.
+    /// A reserved address that must not be used yet goes back, and is known as such.
     fn give_back(&self, hold: Hold, found: AfterRelease) {
         let now = self.now();
         let (key, prior) = (hold.key.clone(), hold.prior);
         let mut state = self.state.lock();
         state.ledger.cancel(hold, now);
         if let Some(prior) = prior {
-            self.counters.lingered.one();
+            if found == AfterRelease::Lingers {
+                self.counters.lingered.one();
+            }
             state.ledger.note_released(&key, prior.generation, found, now);
         }
     }

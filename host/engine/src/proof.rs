@@ -70,7 +70,7 @@ impl Engine {
             let found = look
                 .as_deref()
                 .map_or(AfterRelease::Silent, |look| self.look_after(look, &key, generation));
-            if found == AfterRelease::Proved || now.since(since) > CLOSE_WATCH {
+            if found.is_proof() || now.since(since) > CLOSE_WATCH {
                 let mut open = self.proofs.open.lock();
                 if open.get(&key).is_some_and(|(current, _)| *current == generation) {
                     open.remove(&key);
@@ -80,7 +80,8 @@ impl Engine {
         youngest.map_or(PAUSE.0, |age| (age / 2).clamp(PAUSE.0, PAUSE.1))
     }
 
-    /// Looks for the holder that released this address and keeps what was found.
+    /// Looks for the holder that released this address and keeps what was found. A row that needs no proof any
+    /// more counts as proved.
     pub(crate) fn look_after(
         &self,
         look: &dyn KernelLook,
@@ -88,25 +89,10 @@ impl Engine {
         generation: Generation,
     ) -> AfterRelease {
         let slot = self.state.lock().ledger.slot(key).filter(|slot| slot.generation == generation);
-        let Some(slot) = slot else { return AfterRelease::Proved };
-        let (Status::Released { proved, seen, .. }, Some(netns)) = (slot.status, slot.netns) else {
-            return AfterRelease::Proved;
-        };
-        if proved {
-            return AfterRelease::Proved;
-        }
-        let found = match look.namespace(&netns) {
-            NetnsLook::Gone => AfterRelease::Proved,
-            NetnsLook::Unknown => AfterRelease::Silent,
-            NetnsLook::Alive => match look.address(&netns, key.address) {
-                AddressLook::OnLink => AfterRelease::Lingers,
-                AddressLook::NamespaceGone => AfterRelease::Proved,
-                AddressLook::OnNone if seen => AfterRelease::Proved,
-                AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
-            },
-        };
+        let Some(slot) = slot.filter(is_unproved) else { return AfterRelease::OffLink };
+        let found = look_for_holder(look, &slot, key);
         match found {
-            AfterRelease::Proved => self.counters.proved.one(),
+            AfterRelease::Gone | AfterRelease::OffLink => self.counters.proved.one(),
             AfterRelease::Lingers => self.counters.lingered.one(),
             AfterRelease::Silent => {}
         }
@@ -116,7 +102,24 @@ impl Engine {
     }
 }
 
+/// What the kernel says now of the holder that released this row.
+pub(crate) fn look_for_holder(look: &dyn KernelLook, slot: &Slot, key: &LeaseKey) -> AfterRelease {
+    let (Status::Released { seen, .. }, Some(netns)) = (slot.status, slot.netns) else {
+        return AfterRelease::Silent;
+    };
+    match look.namespace(&netns) {
+        NetnsLook::Gone => AfterRelease::Gone,
+        NetnsLook::Unknown => AfterRelease::Silent,
+        NetnsLook::Alive => match look.address(&netns, key.address) {
+            AddressLook::OnLink => AfterRelease::Lingers,
+            AddressLook::NamespaceGone => AfterRelease::Gone,
+            AddressLook::OnNone if seen => AfterRelease::OffLink,
+            AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
+        },
+    }
+}
+
 /// Whether the end of the holder that released this row is still to be proved, and can be.
 pub(crate) fn is_unproved(slot: &Slot) -> bool {
-    matches!(slot.status, Status::Released { proved: false, .. }) && slot.netns.is_some()
+    matches!(slot.status, Status::Released { proved: None, .. }) && slot.netns.is_some()
 }

@@ -213,7 +213,8 @@ impl Engine {
         let now = self.now();
         let (view, proved) = match (slot.map(|slot| slot.status), &lease.state) {
             (Some(Status::Released { since, rest_s, proved, lingering, keep_until, .. }), _) => {
-                let rested = now.moment.since(since).as_secs() >= u64::from(rest_s);
+                let settled = proved.is_none_or(|from| from <= now.moment);
+                let rested = settled && now.moment.since(since).as_secs() >= u64::from(rest_s);
                 let view =
                     match (lingering, keep_until.is_some_and(|until| until > now.wall), rested) {
                         (true, _, _) => "lingering",
@@ -221,7 +222,7 @@ impl Engine {
                         (_, _, false) => "resting",
                         (_, _, true) => "free",
                     };
-                (view, proved)
+                (view, proved.is_some())
             }
             (_, LeaseState::Bound) => ("held", false),
             (_, LeaseState::Quarantined { .. }) => ("quarantined", false),

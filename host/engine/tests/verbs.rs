@@ -168,6 +168,7 @@ async fn an_exactly_sized_pool_serves_every_caller_and_all_of_them_again() {
             site.kernel.end(&format!("c{round}-{n}"));
         }
         assert_eq!(site.held().await, 0);
+        site.settle().await;
     }
 }
 
@@ -298,6 +299,7 @@ async fn a_sticky_key_brings_its_address_back_and_has_one_live_holder() {
     assert_ne!(site.add("c2").await.unwrap(), first);
     site.del("c1").await;
     site.kernel.end("c1");
+    site.settle().await;
     *site.policies.affinity.lock() = Affinity::None;
     for n in 0..5 {
         assert_ne!(site.add(&format!("x{n}")).await.unwrap(), first);

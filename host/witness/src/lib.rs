@@ -1,1 +1,65 @@
-//! (skeleton)
+//! The kernel witness: what this node's kernel says about the network namespaces of holders.
+//!
+//! What it is not: it judges nothing (grace, fences and the table of required evidence live in
+//! `tenure_core`), keeps nothing on disk, and knows neither leases nor pods. It needs no async runtime:
+//! every call blocks for microseconds and belongs on a thread where that is allowed.
+//!
+//! # Flow
+//!
+//! ```text
+//! start     kernel release -> own namespace -> watch for ending ids -> self-test (made, seen, gone)
+//! identify  path -> namespace_file -> doorway (cookie) -> nsid (id, given if there is none) -> memory
+//! look      watch -> memory (which ids ended until now) -> Look
+//! namespace Look: memory: who wears the id? else the kernel: does it exist? else visible: one pass over handles
+//! address   Look: namespace alive -> RTM_GETADDR in the namespace by its id -> still the same wearer?
+//! ```
+//!
+//! # Invariants
+//!
+//! - *Unknown is never dead.* [`NetnsLook::Gone`] is said only of a namespace that was seen alive: by this
+//!   process, or by an earlier process that gave the id from this same namespace
+//!   ([`Options::earlier_home`]). Namespace ids mean nothing outside the namespace that gave them, and a
+//!   daemon that was moved would otherwise find every holder dead.
+//! - *No listing of ids is believed.* The kernel's `RTM_GETNSID` dump ends after one page, 134 ids, and says
+//!   that it is complete (seen on 6.18); on kernels where it goes on, an entry that ends between two pages
+//!   makes it skip a living one unflagged. So the end of an id is heard as an event (`RTM_DELNSID`; lost
+//!   events are flagged, and then all is asked anew), and gone is said only after the kernel denies the
+//!   single id.
+//! - *The cookie decides.* Inode numbers and low namespace ids are reused at once; what an id wore is
+//!   believed only while no end of that id was announced since.
+//! - *Nothing is held.* A namespace is entered by one thread of ours that has left it again before the answer, and
+//!   descriptors of it are closed by then. Ids pin nothing.
+//! - *Silent when broken.* If the self-test fails, every look is an error.
+//!
+//! The threads that call in here must be in the namespace that the process started in.
+//!
+//! An id vanishes when the last user of a namespace is gone, a moment before its links are taken down: a look
+//! that says [`NetnsLook::Gone`] can precede the last ARP answer by milliseconds (the last link left 31 ms
+//! after the last id when 400 namespaces ended at once). The two looks at least a second apart that the judge
+//! asks for cover that.
+//!
+//! [`NetnsLook::Gone`]: tenure_core::ports::NetnsLook::Gone
+
+mod address;
+mod doorway;
+mod error;
+mod explain;
+mod look;
+mod memory;
+mod namespace_file;
+mod netlink;
+mod nsid;
+mod proc;
+mod release;
+mod self_test;
+mod visible;
+mod watch;
+mod witness;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StartError;
+pub use explain::{Hold, MAX_HOLDERS, NamespaceHolder};
+pub use self_test::SelfTest;
+pub use witness::{KernelWitness, Options};

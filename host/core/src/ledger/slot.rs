@@ -36,8 +36,8 @@ pub enum Status {
         at: WallMs,
         /// How long it rests, in seconds.
         rest_s: u32,
-        /// The end of the old holder is proved, durably or in memory.
-        proved: bool,
+        /// From when on the end of the old holder counts as proved, durably or in memory; none where it is not.
+        proved: Option<Moment>,
         /// The kernel still sees the old holder.
         lingering: bool,
         /// The address was seen on a link of the old holder's namespace.
@@ -166,7 +166,7 @@ impl Slot {
                     at: *at,
                     rest_s: *rest_s,
                     // Nothing of an earlier boot of this machine lives.
-                    proved: *proof != Proof::None || home == Home::EarlierBoot,
+                    proved: (*proof != Proof::None || home == Home::EarlierBoot).then_some(now),
                     lingering: false,
                     seen: false,
                     keep_until: *keep_until,
@@ -197,12 +197,20 @@ impl Slot {
         }
     }
 
+    /// When the rest of a released row ends; none while it is held or quarantined.
+    pub(super) fn rest_ends(&self) -> Option<Moment> {
+        match self.status {
+            // Links outlive their namespace by a moment: a proof may begin to count after the cool-down.
+            Status::Released { since, rest_s, proved, .. } => {
+                Some(since.plus(secs(rest_s)).max(proved.unwrap_or_default()))
+            }
+            _ => None,
+        }
+    }
+
     /// How long the row has rested beyond its cool-down; zero while it rests or is held.
     pub(super) fn rested_for(&self, now: Moment) -> Duration {
-        match self.status {
-            Status::Released { since, rest_s, .. } => now.since(since.plus(secs(rest_s))),
-            _ => Duration::ZERO,
-        }
+        self.rest_ends().map_or(Duration::ZERO, |end| now.since(end))
     }
 
     /// What the row counts as now.
@@ -212,20 +220,16 @@ impl Slot {
             Status::Quarantined => Shelf::Quarantined,
             Status::Released { lingering: true, .. } => Shelf::Lingering,
             Status::Released { keep_until: Some(until), .. } if until > wall => Shelf::Retained,
-            Status::Released { since, rest_s, .. } if since.plus(secs(rest_s)) > now => {
-                Shelf::Resting
-            }
+            Status::Released { .. } if self.rest_ends() > Some(now) => Shelf::Resting,
             Status::Released { .. } => Shelf::Ready,
         }
     }
 
     /// The row's keys on that shelf. They follow from the row, so that nothing else need be remembered.
     pub(super) fn place(&self, shelf: Shelf, spec: &PoolSpec) -> Place {
-        let (since, at, rest_s, keep_until) = match self.status {
-            Status::Released { since, at, rest_s, keep_until, .. } => {
-                (since, at, rest_s, keep_until)
-            }
-            _ => (Moment::default(), WallMs::default(), 0, None),
+        let (at, keep_until) = match self.status {
+            Status::Released { at, keep_until, .. } => (at, keep_until),
+            _ => (WallMs::default(), None),
         };
         match shelf {
             Shelf::Held => Place::Held,
@@ -234,7 +238,7 @@ impl Slot {
             Shelf::Ready => Place::Ready(at),
             Shelf::Retained => Place::Retained(keep_until.unwrap_or_default()),
             Shelf::Resting => Place::Resting {
-                until: since.plus(secs(rest_s)),
+                until: self.rest_ends().unwrap_or_default(),
                 early: self.earliest(spec).unwrap_or_default(),
             },
         }
@@ -247,9 +251,9 @@ impl Slot {
     pub(super) fn earliest(&self, spec: &PoolSpec) -> Option<Moment> {
         match self.status {
             Status::Released { since, rest_s, proved, lingering: false, .. } => {
-                let least = if proved { Duration::ZERO } else { UNPROVED_FLOOR };
-                let floor = spec.cooldown_floor.0.max(least);
-                Some(since.plus(floor.min(secs(rest_s))))
+                let least = if proved.is_some() { Duration::ZERO } else { UNPROVED_FLOOR };
+                let floor = spec.cooldown_floor.0.max(least).min(secs(rest_s));
+                Some(since.plus(floor).max(proved.unwrap_or_default()))
             }
             _ => None,
         }

@@ -111,7 +111,7 @@ fn a_resting_address_is_given_only_under_pressure_and_after_its_floor() {
     let due = |ms| Err(Unavailable::Exhausted { due: Some(Duration::from_millis(ms)) });
     assert_eq!(reserve(&mut ledger, Want::Pressed, 5_999), due(1), "unproved: 5 s");
     assert!(reserve(&mut ledger, Want::Pressed, 6_000).is_ok());
-    ledger.note_released(&only.key(), only.generation, AfterRelease::Proved, at(2_000));
+    ledger.note_released(&only.key(), only.generation, AfterRelease::OffLink, at(2_000));
     assert!(reserve(&mut ledger, Want::Pressed, 2_000).is_ok(), "proved: the pool's floor, 0 s");
     assert!(reserve(&mut ledger, Want::Rested, 121_000).is_ok());
 }
@@ -126,8 +126,22 @@ fn a_lingering_address_rests_whatever_the_clock_says() {
     assert!(ledger.reserve(0, Want::Pressed, at(day)).is_err());
     assert!(ledger.reserve_exact(&only.key(), For::Policy, at(day)).is_err());
     assert_eq!(ledger.counts(0, at(day)).lingering, 1);
-    ledger.note_released(&only.key(), only.generation, AfterRelease::Proved, at(day));
+    ledger.note_released(&only.key(), only.generation, AfterRelease::OffLink, at(day));
     assert!(ledger.reserve(0, Want::Pressed, at(day)).is_ok());
+}
+
+#[test]
+fn an_address_whose_namespace_just_ended_settles_before_it_is_given() {
+    let mut ledger = ledger(&[("p", json!({"cidr": "10.0.0.0/32"}))]);
+    let only = bind(&mut ledger, Want::Rested, at(0)).unwrap();
+    release(&mut ledger, &only, 1, at(0));
+    ledger.note_released(&only.key(), only.generation, AfterRelease::Gone, at(5_000));
+    assert!(ledger.reserve(0, Want::Pressed, at(5_999)).is_err(), "its links may still answer");
+    ledger.note_released(&only.key(), only.generation, AfterRelease::Gone, at(5_500));
+    assert!(
+        ledger.reserve(0, Want::Pressed, at(6_000)).is_ok(),
+        "a second look does not lengthen it"
+    );
 }
 
 #[test]
@@ -286,12 +300,12 @@ proptest! {
                     let (lease, _, proved, lingering) = { let len = resting.len(); resting.values_mut().nth(n % len) }.map_or_else(
                         || panic!("no row"), |r| r);
                     let found = match op {
-                        Op::Prove(_) => AfterRelease::Proved,
+                        Op::Prove(_) => AfterRelease::OffLink,
                         Op::Linger(_) => AfterRelease::Lingers,
                         _ => AfterRelease::Silent,
                     };
                     match found {
-                        AfterRelease::Proved => (*proved, *lingering) = (true, false),
+                        AfterRelease::OffLink | AfterRelease::Gone => (*proved, *lingering) = (true, false),
                         AfterRelease::Lingers => *lingering = !*proved,
                         AfterRelease::Silent => {}
                     }

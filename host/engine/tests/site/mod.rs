@@ -90,6 +90,12 @@ impl Site {
         self.engine.pools().unwrap().iter().map(|p| p.status.counts.held as usize).sum()
     }
 
+    /// The ends of released holders are noticed, and their links are gone.
+    pub async fn settle(&self) {
+        self.engine.sweep().await.unwrap();
+        self.clock.pass(Duration::from_secs(1));
+    }
+
     /// One sweep, and another one after the grace: what is proved dead is back then.
     pub async fn reclaim(&self) -> usize {
         let first = self.engine.sweep().await.unwrap().reclaimed.len();

@@ -1,0 +1,139 @@
+//! Which namespace each id wears, as far as this process has seen and can still believe it.
+
+use std::collections::HashMap;
+
+use crate::watch::{EndWatch, Heard};
+
+/// Cookies of ended namespaces are remembered in two halves of this size (some 20 bytes each): a lease
+/// is asked about for minutes after its namespace ended, not for a hundred thousand later ones.
+const DEPARTED_HALF: usize = 65_536;
+
+/// What was seen. Written by `identify` and by each look, under one lock.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    watch: EndWatch,
+    by_id: HashMap<i32, Worn>,
+    by_cookie: HashMap<u64, i32>,
+    departed: Departed,
+}
+
+#[derive(Debug)]
+struct Worn {
+    cookie: u64,
+    /// No end of the id was heard since, nor could one have been missed.
+    sure: bool,
+}
+
+/// Cookies that were seen alive and are no more, with the id that they wore.
+#[derive(Debug, Default)]
+struct Departed {
+    newer: HashMap<u64, i32>,
+    older: HashMap<u64, i32>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub(crate) fn new(watch: EndWatch) -> Self {
+        let departed = Departed::default();
+        Self { watch, by_id: HashMap::new(), by_cookie: HashMap::new(), departed }
+    }
+
+    /// The namespace with this cookie wears this id. The caller holds it open: it cannot end meanwhile.
+    pub(crate) fn learn(&mut self, id: i32, cookie: u64) {
+        // An end of the same id that was heard before is about an earlier wearer and must not count against
+        // this one.
+        self.catch_up();
+        let earlier = self.by_id.insert(id, Worn { cookie, sure: true });
+        self.by_cookie.insert(cookie, id);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.cookie != cookie) {
+            self.depart(earlier.cookie, id);
+        }
+    }
+
+    /// Takes in what ended until now.
+    pub(crate) fn catch_up(&mut self) {
+        match self.watch.drain() {
+            Heard::Ended(ids) => ids.into_iter().for_each(|id| self.forget(id)),
+            Heard::Overrun => {
+                tracing::debug!("ends of namespace ids were lost: all are looked at anew");
+                self.doubt_all();
+            }
+        }
+    }
+
+    /// Believes nothing until it is seen again.
+    pub(crate) fn doubt_all(&mut self) {
+        self.by_id.values_mut().for_each(|worn| worn.sure = false);
+    }
+
+    /// Ids that nothing is believed of.
+    pub(crate) fn doubted(&self) -> Vec<i32> {
+        self.by_id.iter().filter(|(_, worn)| !worn.sure).map(|(id, _)| *id).collect()
+    }
+
+    /// The id ended. If another namespace wears it already, memory says nothing of that one, which is safe.
+    pub(crate) fn forget(&mut self, id: i32) {
+        if let Some(worn) = self.by_id.remove(&id) {
+            self.depart(worn.cookie, id);
+        }
+    }
+
+    /// The cookie of the namespace that wears `id`, if that can be believed.
+    pub(crate) fn wearer(&self, id: i32) -> Option<u64> {
+        self.by_id.get(&id).filter(|worn| worn.sure).map(|worn| worn.cookie)
+    }
+
+    /// The id that the namespace wears, or wore when it was last seen. None if this process has not seen the
+    /// namespace.
+    pub(crate) fn id_of(&self, cookie: u64) -> Option<i32> {
+        self.by_cookie.get(&cookie).copied().or_else(|| self.departed.get(cookie))
+    }
+
+    fn depart(&mut self, cookie: u64, id: i32) {
+        self.by_cookie.remove(&cookie);
+        self.departed.insert(cookie, id);
+    }
+}
+
+// === impl Departed ===
+
+impl Departed {
+    fn insert(&mut self, cookie: u64, id: i32) {
+        if self.newer.len() >= DEPARTED_HALF {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(cookie, id);
+    }
+
+    fn get(&self, cookie: u64) -> Option<i32> {
+        self.newer.get(&cookie).or_else(|| self.older.get(&cookie)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn departed_cookies_are_bounded_and_the_newest_stay() {
+        let mut departed = Departed::default();
+        let total = 5 * DEPARTED_HALF as u64;
+        (0..total).for_each(|cookie| departed.insert(cookie, 7));
+        assert!(departed.newer.len() + departed.older.len() <= 2 * DEPARTED_HALF);
+        assert!(
+            (total - DEPARTED_HALF as u64..total).all(|cookie| departed.get(cookie) == Some(7))
+        );
+        assert!(departed.get(0).is_none());
+    }
+
+    #[test]
+    fn an_id_with_a_new_wearer_is_believed_and_the_old_wearer_counts_as_seen() {
+        let mut memory = Memory::new(EndWatch::open().unwrap());
+        memory.learn(i32::MAX, 1);
+        memory.learn(i32::MAX, 2);
+        assert_eq!(memory.wearer(i32::MAX), Some(2));
+        let wore = [1, 2, 3].map(|cookie| memory.id_of(cookie));
+        assert_eq!(wore, [Some(i32::MAX), Some(i32::MAX), None]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The witness as the daemon holds it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use tenure_core::lease::Netns;
+use tenure_core::ports::{Kernel, KernelLook, WitnessError};
+
+use crate::doorway::{Doorway, VisitError, cookie_here};
+use crate::error::{StartError, system};
+use crate::explain::{self, NamespaceHolder};
+use crate::look::Look;
+use crate::memory::Memory;
+use crate::namespace_file::NamespaceFile;
+use crate::netlink::{Route, RouteError};
+use crate::nsid::IdSource;
+use crate::release;
+use crate::self_test::{self, SelfTest};
+use crate::watch::EndWatch;
+
+/// What the daemon knows at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The cookie of the namespace in which earlier processes of the same agent ran in this boot, as the daemon
+    /// kept it from [`KernelWitness::home`] together with the boot id; none where it knows of no such process.
+    ///
+    /// Namespace ids in leases were given in that namespace. Where it is this one, an id that is absent proves the
+    /// end of a namespace that an earlier process saw; elsewhere ids of earlier leases are ignored, and their
+    /// namespaces are unknown until something visible shows them.
+    pub earlier_home: Option<u64>,
+}
+
+/// The kernel witness of this node; see the crate for flow and invariants.
+///
+/// Cheap to share behind an `Arc`; all calls may run at once.
+#[derive(Debug)]
+pub struct KernelWitness {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) self_test: SelfTest,
+}
+
+/// What all looks share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    /// The namespace of the daemon, alive as long as we are.
+    pub(crate) home: Netns,
+    /// Whether ids in leases that this process did not write were given in our namespace.
+    pub(crate) earlier_ids_count: bool,
+    pub(crate) doorway: Doorway,
+    ids: IdSource,
+    pub(crate) memory: Mutex<Memory>,
+}
+
+// === impl KernelWitness ===
+
+impl KernelWitness {
+    /// Checks the kernel, finds out where the daemon is and runs the self-test: tens of milliseconds, 2 s at
+    /// most. Must be called in the network namespace that the daemon stays in.
+    ///
+    /// # Errors
+    /// [`StartError`] when the kernel is too old or its basic calls fail. A failed self-test is no error here:
+    /// the witness starts and stays silent, see [`KernelWitness::self_test`].
+    pub fn start(options: &Options) -> Result<Self, StartError> {
+        release::check(&rustix::system::uname().release().to_string_lossy())?;
+        let inner = Arc::new(Inner::open(options)?);
+        let self_test = self_test::run(&inner);
+        Ok(Self { inner, self_test })
+    }
+
+    /// How the test at start went, for status and metrics.
+    #[must_use]
+    pub fn self_test(&self) -> &SelfTest {
+        &self.self_test
+    }
+
+    /// The daemon's own namespace. The daemon keeps its cookie for [`Options::earlier_home`].
+    #[must_use]
+    pub fn home(&self) -> Netns {
+        self.inner.home
+    }
+
+    /// Who holds the namespace, at most [`explain::MAX_HOLDERS`], processes first. Takes milliseconds and
+    /// more on a full node. For people only: an empty list proves nothing, and calls that are under way here
+    /// show up for microseconds.
+    #[must_use]
+    pub fn holders_of(&self, netns: &Netns) -> Vec<NamespaceHolder> {
+        explain::holders_of(&self.inner, netns)
+    }
+}
+
+impl Kernel for KernelWitness {
+    /// Where the daemon may not give ids, the identity has none and its lease is blind. The daemon's own namespace
+    /// has none either: it is known by its cookie, and alive.
+    fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
+        self.inner.identify(path)
+    }
+
+    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
+        match &self.self_test {
+            SelfTest::Passed { .. } => Ok(Box::new(Look::take(&self.inner)?)),
+            SelfTest::Failed { why } => Err(WitnessError::Off { why: why.clone() }),
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn open(options: &Options) -> Result<Self, StartError> {
+        let own = |source| StartError::OwnNamespace { source };
+        let file = NamespaceFile::open(Path::new("/proc/thread-self/ns/net")).map_err(own)?;
+        let cookie = cookie_here().map_err(|errno| {
+            own(system("reading the cookie of the own network namespace", errno))
+        })?;
+        let home = Netns { cookie, dev: file.dev, ino: file.ino, nsid: None };
+        let watch = EndWatch::open().map_err(|source| StartError::Watch { source })?;
+        Ok(Self {
+            home,
+            earlier_ids_count: options.earlier_home == Some(cookie),
+            doorway: Doorway::new(file.into()),
+            ids: IdSource::new().map_err(|why| own(system("reading randomness", why)))?,
+            memory: Mutex::new(Memory::new(watch)),
+        })
+    }
+
+    pub(crate) fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
+        let file = NamespaceFile::open(path)?;
+        let (dev, ino) = (file.dev, file.ino);
+        let (file, cookie) = self.doorway.cookie(file).map_err(|error| match error {
+            VisitError::NotNetwork => WitnessError::NotANamespace { path: path.to_owned() },
+            VisitError::Failed(error) => error,
+        })?;
+        if cookie == self.home.cookie {
+            return Ok(self.home);
+        }
+        let nsid = self.id_of_or_given(&file)?;
+        if let Some(id) = nsid {
+            // `file` is still open, so the id cannot have changed hands.
+            self.memory.lock().learn(id, cookie);
+        }
+        Ok(Netns { cookie, dev, ino, nsid })
+    }
+
+    fn id_of_or_given(&self, file: &NamespaceFile) -> Result<Option<i32>, WitnessError> {
+        const ACT: &str = "giving the network namespace an id";
+
+        let mut route = Route::open(self.home.cookie).map_err(|error| error.during(ACT))?;
+        match self.ids.of_or_given(&mut route, file.raw()) {
+            Ok(id) => Ok(Some(id)),
+            Err(RouteError::Refused(Errno::PERM | Errno::ACCESS)) => {
+                tracing::warn!(
+                    "CAP_NET_ADMIN is missing: a network namespace got no id, its lease is blind"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.during(ACT)),
+        }
+    }
+}
