@@ -13,7 +13,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The version of a row as the store counts it. It changes at each write of the row and is never
 /// reused for the same row within an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
 
 /// A lease as stored.
@@ -53,8 +53,42 @@ pub struct Identity {
     pub store_id: String,
     /// Its present life.
     pub epoch: Epoch,
-    /// The store was empty when it was opened.
+    /// The highest revision that it has given. One lower than a witness remembers means that the
+    /// store went back in time.
+    pub revision: Revision,
+    /// It held no lease when it was opened: from its silence nothing follows about any address.
     pub fresh: bool,
+}
+
+/// What an export holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Epoch of the store that was exported.
+    pub epoch: Epoch,
+    /// Highest revision of the store that was exported.
+    pub revision: Revision,
+    /// All its objects.
+    pub objects: Vec<Object>,
+    /// All its leases, at most one per address.
+    pub leases: Vec<Lease>,
+}
+
+/// Whether an import may overwrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportMode {
+    /// Only into a store without leases and objects.
+    IntoEmpty,
+    /// What the store holds is thrown away.
+    Replace,
+}
+
+// === impl Revision ===
+
+impl Revision {
+    /// The next one.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// A store. Cheap to share; all methods may be called at once from many tasks.
@@ -69,7 +103,7 @@ pub trait Store: Send + Sync {
     /// One row, as durably stored.
     fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
 
-    /// All writes or none, durable when the future resolves; one revision per write, in order (a
+    /// All writes or none, in order, each seeing those before it; durable when the future resolves; one revision per write, in order (a
     /// delete answers the revision that it deleted).
     ///
     /// Dropping the future does not undo it: the writes may or may not happen.
@@ -89,6 +123,21 @@ pub trait Store: Send + Sync {
         kind: ObjectKind,
         name: &'a ObjectName,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Replaces what the store holds by `contents`, all or nothing, durably. The rows get new
+    /// revisions, above those of the export and of the store, and the epoch rises above both: a
+    /// restored store is one that went back in time.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`] unless the store is empty or `mode` is [`ImportMode::Replace`].
+    fn import(
+        &self,
+        contents: Contents,
+        mode: ImportMode,
+    ) -> BoxFuture<'_, Result<Identity, StoreError>>;
+
+    /// Begins a new life, durably, and answers it: the caller found that the store went back in time.
+    fn raise_epoch(&self) -> BoxFuture<'_, Result<Epoch, StoreError>>;
 
     /// Whether writes can be served: what STATUS asks. Cheap.
     fn health(&self) -> Result<(), StoreError>;
@@ -114,7 +163,9 @@ pub enum StoreError {
         path: String,
     },
     /// A newer Tenure wrote it (invariant I14).
-    #[error("the store was written by a newer Tenure (format {found}, this one knows {known}); it was not touched. Install that version, or export there and import here")]
+    #[error(
+        "the store was written by a newer Tenure (format {found}, this one knows {known}); it was not touched. Install that version, or export there and import here"
+    )]
     Newer {
         /// Its format.
         found: u32,
@@ -151,6 +202,24 @@ pub enum StoreError {
         /// The bound.
         bound: usize,
     },
+    /// An import that may not overwrite found something.
+    #[error(
+        "the store already holds {leases} leases and {objects} objects; import into an empty store or ask to replace them"
+    )]
+    NotEmpty {
+        /// Leases that it holds.
+        leases: u64,
+        /// Objects that it holds.
+        objects: u64,
+    },
+    /// A text is not a whole export; nothing was imported.
+    #[error("line {line} of the export is not valid: {why}; nothing was imported")]
+    BadExport {
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// The store has been shut down.
     #[error("the store is closed")]
     Closed,
@@ -166,6 +235,8 @@ impl Coded for StoreError {
             Self::Io { .. } => "STORE_IO",
             Self::Unknown { .. } => "STORE_UNKNOWN",
             Self::Overloaded { .. } => "STORE_OVERLOADED",
+            Self::NotEmpty { .. } => "STORE_NOT_EMPTY",
+            Self::BadExport { .. } => "EXPORT_INVALID",
             Self::Closed => "STORE_CLOSED",
         }
     }
@@ -174,6 +245,8 @@ impl Coded for StoreError {
             Self::Conflict { .. } | Self::Overloaded { .. } | Self::Closed => Kind::Retry,
             Self::Locked { .. } | Self::Newer { .. } | Self::Corrupt { .. } => Kind::Operator,
             Self::Io { .. } | Self::Unknown { .. } => Kind::Io,
+            Self::NotEmpty { .. } => Kind::Refused,
+            Self::BadExport { .. } => Kind::Invalid,
         }
     }
 }

@@ -1,0 +1,24 @@
+//! The engine against the contract, and what only a file can do.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::contract::Harness;
+
+struct OnDisk(TempDir);
+
+impl Default for OnDisk {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Harness for OnDisk {
+    type Store = RedbStore;
+    fn open(&self) -> RedbStore {
+        RedbStore::open(self.0.path(), &RedbOptions::default()).unwrap()
+    }
+}
+
+crate::store_contract!(OnDisk);
+crate::durable_store_contract!(OnDisk);
