@@ -260,7 +260,7 @@ impl Engine {
             attempt,
             families: choice.families,
             generation: prior.map_or(Generation(1), |row| row.lease.generation.next()),
-            epoch: self.epoch,
+            epoch: self.epoch(),
             state: LeaseState::Bound,
             sticky: choice.sticky.clone(),
             tag: choice.tag,

@@ -150,7 +150,7 @@ impl Engine {
                 netns,
                 attempt,
                 generation: lease.generation.next(),
-                epoch: self.epoch,
+                epoch: self.epoch(),
                 config: request.config.clone(),
                 bound_at: now.wall,
                 bound_boottime_ms: self.ports.clock.boottime_ms(),

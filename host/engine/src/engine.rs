@@ -12,7 +12,7 @@ use tenure_core::objects::{Object, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies};
 use tenure_core::time::Clock;
-use tenure_store::{Row, Store};
+use tenure_store::{Contents, ImportMode, Row, Store};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::EngineError;
@@ -51,7 +51,6 @@ pub struct Options {
 pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) options: Options,
-    pub(crate) epoch: Epoch,
     /// Read and written by every verb, for microseconds; never held over an `.await`, a policy or a look.
     pub(crate) state: Mutex<State>,
     /// One at a time: whoever changes objects.
@@ -91,14 +90,13 @@ impl Engine {
     /// # Errors
     /// The store cannot be read, or holds objects that cannot be served.
     pub fn start(ports: Ports, options: Options) -> Result<Arc<Self>, EngineError> {
-        let here = Here { agent: options.node.agent.clone(), boot: options.node.boot.clone() };
         let now = now(&*ports.clock);
-        let mut ledger = Ledger::new(here);
+        let life = ports.store.identity().epoch.0;
+        let mut ledger = Ledger::new(here(&options.node), life);
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State { ledger, catalogue: Arc::default() };
         state.configure(&ports.store.objects()?, now)?;
         Ok(Arc::new(Self {
-            epoch: ports.store.identity().epoch,
             jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
             state: Mutex::new(state),
             objects: tokio::sync::Mutex::default(),
@@ -112,6 +110,40 @@ impl Engine {
         }))
     }
 
+    /// Replaces what the store holds by an export, and takes it over. The store begins a new life (epoch): it went
+    /// back in time. ADDs in flight meet a conflict and decide anew.
+    ///
+    /// # Errors
+    /// The store is not empty and `mode` does not say replace, or the objects cannot be served; nothing changed then.
+    pub async fn import(
+        self: &Arc<Self>,
+        contents: Contents,
+        mode: ImportMode,
+    ) -> Result<(), EngineError> {
+        let _one = self.objects.lock().await;
+        checked(&contents.objects)?;
+        self.ports.store.import(contents, mode).await?;
+        self.blocking(|engine| engine.reload()).await?
+    }
+
+    fn reload(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let mut ledger = Ledger::new(here(&self.options.node), self.epoch().0);
+        self.ports
+            .store
+            .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
+        let mut state = State { ledger, catalogue: Arc::default() };
+        state.configure(&self.ports.store.objects()?, now)?;
+        *self.state.lock() = state;
+        for policy in self.ports.policies.status() {
+            self.ports.policies.remove(&policy.name);
+        }
+        for refusal in self.install_policies()? {
+            tracing::error!(%refusal, "an imported policy is not served; the built-in strategy answers for it");
+        }
+        Ok(())
+    }
+
     /// What the engine counts.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -121,7 +153,7 @@ impl Engine {
     /// The store's present life.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.ports.store.identity().epoch
     }
 
     /// The settings.
@@ -154,6 +186,10 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.options).finish_non_exhaustive()
     }
+}
+
+fn here(node: &NodeRef) -> Here {
+    Here { agent: node.agent.clone(), boot: node.boot.clone() }
 }
 
 fn now(clock: &dyn Clock) -> Now {

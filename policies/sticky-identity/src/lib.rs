@@ -1,1 +1,262 @@
-//! (skeleton)
+//! Fixed addresses by annotation, stable addresses by workload identity. The first that applies:
+//!
+//! 1. An attribute names addresses (`10.6.0.7`, `10.6.0.7, fd00::7` or a JSON list): the holder gets exactly these.
+//! 2. The settings name attributes that make an identity, and the holder has all of them.
+//! 3. The holder is a pod of a StatefulSet (`web-0` stays `web-0`), or a virtual machine.
+//!
+//! A stable address is chosen like any other at first and comes back to the next holder of the same
+//! identity, for as long as it is kept after a release.
+//!
+//! | setting | default | meaning |
+//! | --- | --- | --- |
+//! | `fixedKeys` | `["pod.annotation/tenure.dev/ips"]` | attributes that name addresses; the first present one counts |
+//! | `fixedIfHeld` | `wait` | another live holder has it: `wait`, take an`other`, or `fail` |
+//! | `identityKeys` | `[]` | attributes whose values together, within the namespace, are an identity |
+//! | `statefulSets` | `true` | pods of StatefulSets keep their address by name |
+//! | `virtualMachines` | `true` | virtual machines do |
+//! | `retainSeconds` | `3600` | how long the address stays kept after its release |
+//! | `ifHeld` | `wait` | another live holder of the identity has it |
+//!
+//! In standalone mode name CNI arguments, e.g. `"identityKeys": ["cni.args/K8S_POD_NAMESPACE",
+//! "cni.args/K8S_POD_NAME"]`. Anybody else: no opinion.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use tenure_policy::{
+    Address, Affinity, AffinityAnswer, AffinityRequest, Choice, Description, Family, FieldError,
+    Fixed, Holder, IfHeld, Level, Policy, PolicyError, Sticky, export, log,
+};
+
+const SCHEMA: &str = include_str!("settings.json");
+/// The contract's bound for a key.
+const KEY_BYTES: usize = 253;
+
+/// Settings as an operator writes them.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    fixed_keys: Vec<String>,
+    fixed_if_held: Held,
+    identity_keys: Vec<String>,
+    stateful_sets: bool,
+    virtual_machines: bool,
+    retain_seconds: u32,
+    if_held: Held,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Held {
+    Wait,
+    Other,
+    Fail,
+}
+
+/// The policy.
+pub struct StickyIdentity(Settings);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fixed_keys: vec!["pod.annotation/tenure.dev/ips".to_owned()],
+            fixed_if_held: Held::Wait,
+            identity_keys: Vec::new(),
+            stateful_sets: true,
+            virtual_machines: true,
+            retain_seconds: 3600,
+            if_held: Held::Wait,
+        }
+    }
+}
+
+impl From<Held> for IfHeld {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Wait => Self::Wait,
+            Held::Other => Self::Other,
+            Held::Fail => Self::Fail,
+        }
+    }
+}
+
+impl Policy for StickyIdentity {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), SCHEMA)
+    }
+
+    fn new(settings: Settings) -> Result<Self, Vec<FieldError>> {
+        Ok(Self(settings))
+    }
+
+    fn attribute_keys(&self) -> Vec<String> {
+        self.0.fixed_keys.iter().chain(&self.0.identity_keys).cloned().collect()
+    }
+}
+
+impl Affinity for StickyIdentity {
+    fn affinity(&self, request: &AffinityRequest) -> Result<AffinityAnswer, PolicyError> {
+        if let Some(addresses) = self.fixed(request)? {
+            let if_held = self.0.fixed_if_held.into();
+            return Ok(Choice::Fixed(Fixed { addresses, if_held }).into());
+        }
+        let Some(key) = self.identity(&request.holder) else {
+            return Ok(Choice::Abstain.into());
+        };
+        if key.len() > KEY_BYTES {
+            log(Level::Warn, &format!("an identity of {} bytes is too long to be kept", key.len()));
+            return Ok(Choice::Abstain.into());
+        }
+        Ok(Choice::Sticky(Sticky {
+            key,
+            if_held: self.0.if_held.into(),
+            retain_s: self.0.retain_seconds,
+            preferred: Vec::new(),
+        })
+        .into())
+    }
+}
+
+impl StickyIdentity {
+    /// The addresses that the holder names, of the families that it wants.
+    fn fixed(&self, request: &AffinityRequest) -> Result<Option<Vec<Address>>, PolicyError> {
+        let present = self.0.fixed_keys.iter().find_map(|key| Some((key, request.holder.attribute(key)?)));
+        let Some((key, text)) = present else { return Ok(None) };
+        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) =
+            parse(key, text)?.into_iter().partition(IpAddr::is_ipv4);
+        let mut addresses = Vec::new();
+        for (family, of_family) in [(Family::V4, v4), (Family::V6, v6)] {
+            if of_family.len() > 1 {
+                let why = format!("{key} names more than one address of a family");
+                return Err(PolicyError::new("TOO_MANY_ADDRESSES", why));
+            }
+            match of_family.first() {
+                Some(address) if request.wants(family) => addresses.push((*address).into()),
+                Some(address) => log(Level::Warn, &format!("{address}: its family is not wanted")),
+                None => {}
+            }
+        }
+        Ok(if addresses.is_empty() { None } else { Some(addresses) })
+    }
+
+    /// What the holder stays itself by. The first part keeps the kinds apart.
+    fn identity(&self, holder: &Holder) -> Option<String> {
+        let namespace = &holder.namespace;
+        let name = &holder.name;
+        if let Some(named) = self.named_identity(holder) {
+            return Some(format!("id/{namespace}/{named}"));
+        }
+        if self.0.virtual_machines && holder.owner_kind == "vm" && !name.is_empty() {
+            return Some(format!("vm/{namespace}/{name}"));
+        }
+        let set = &holder.controller_name;
+        let ordinal = name.strip_prefix(set.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let is_ordinal = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let stateful = self.0.stateful_sets
+            && holder.controller_kind == "StatefulSet"
+            && ordinal.is_some_and(is_ordinal);
+        stateful.then(|| format!("statefulset/{namespace}/{name}"))
+    }
+
+    fn named_identity(&self, holder: &Holder) -> Option<String> {
+        let value = |key: &String| holder.attribute(key).filter(|value| !value.is_empty());
+        let values: Option<Vec<&str>> = self.0.identity_keys.iter().map(value).collect();
+        values.filter(|values| !values.is_empty()).map(|values| values.join("/"))
+    }
+}
+
+fn parse(key: &str, text: &str) -> Result<Vec<IpAddr>, PolicyError> {
+    let bad = |what: &str| PolicyError::new("BAD_ADDRESS", format!("{key}: {what}"));
+    let listed: Vec<String> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(|error| bad(&format!("not a JSON list: {error}")))?
+    } else {
+        text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+    };
+    let address = |one: &String| one.parse().map_err(|_| bad(&format!("{one:?} is not an address")));
+    listed.iter().map(address).collect()
+}
+
+export!(StickyIdentity: affinity);
+
+#[cfg(test)]
+mod tests {
+    use tenure_policy::testing::{pod, take_log};
+
+    use super::*;
+
+    const IPS: &str = "pod.annotation/tenure.dev/ips";
+
+    fn ask(settings: &str, families: u32, holder: Holder) -> Result<Choice, PolicyError> {
+        let settings = tenure_policy::parse_settings(settings).unwrap();
+        let policy = StickyIdentity::new(settings).unwrap();
+        let request = AffinityRequest { holder, families, previous: Vec::new(), now_ms: 0, seed: 0 };
+        policy.affinity(&request).map(|answer| answer.choice)
+    }
+
+    fn key(choice: Result<Choice, PolicyError>) -> Option<String> {
+        match choice.unwrap() {
+            Choice::Sticky(sticky) => Some(sticky.key),
+            Choice::Abstain => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn of_set(name: &str, kind: &str) -> Holder {
+        let mut holder = pod("shop", name, &[]);
+        holder.controller_kind = kind.to_owned();
+        holder.controller_name = "web".to_owned();
+        holder
+    }
+
+    #[test]
+    fn a_pod_of_a_stateful_set_keeps_its_address_by_name_and_no_other_pod_does() {
+        assert_eq!(key(ask("{}", 1, of_set("web-0", "StatefulSet"))).unwrap(), "statefulset/shop/web-0");
+        assert_eq!(key(ask("{}", 1, of_set("web-x7f", "StatefulSet"))), None);
+        assert_eq!(key(ask("{}", 1, of_set("web-0", "ReplicaSet"))), None);
+        assert_eq!(key(ask(r#"{"statefulSets": false}"#, 1, of_set("web-0", "StatefulSet"))), None);
+    }
+
+    #[test]
+    fn a_virtual_machine_keeps_its_address() {
+        let mut holder = pod("shop", "db", &[]);
+        holder.owner_kind = "vm".to_owned();
+        assert_eq!(key(ask("{}", 1, holder)).unwrap(), "vm/shop/db");
+    }
+
+    #[test]
+    fn an_identity_of_attributes_needs_all_of_them() {
+        let settings = r#"{"identityKeys": ["cni.args/A", "cni.args/B"]}"#;
+        let whole = pod("shop", "x", &[("cni.args/A", "1"), ("cni.args/B", "2")]);
+        assert_eq!(key(ask(settings, 1, whole)).unwrap(), "id/shop/1/2");
+        assert_eq!(key(ask(settings, 1, pod("shop", "x", &[("cni.args/A", "1")]))), None);
+    }
+
+    #[test]
+    fn fixed_addresses_come_first_one_of_each_wanted_family() {
+        let mut holder = of_set("web-0", "StatefulSet");
+        holder.attributes = pod("", "", &[(IPS, "fd00::7, 10.6.0.7")]).attributes;
+        let Choice::Fixed(fixed) = ask("{}", 3, holder.clone()).unwrap() else { panic!("not fixed") };
+        let addresses: Vec<IpAddr> = fixed.addresses.into_iter().map(IpAddr::from).collect();
+        assert_eq!(addresses, ["10.6.0.7".parse::<IpAddr>().unwrap(), "fd00::7".parse().unwrap()]);
+        let Choice::Fixed(fixed) = ask("{}", 1, holder).unwrap() else { panic!("not fixed") };
+        assert_eq!(fixed.addresses.len(), 1);
+        assert!(take_log().iter().any(|(_, line)| line.contains("fd00::7")));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_an_error_that_names_the_part() {
+        let error = ask("{}", 1, pod("shop", "x", &[(IPS, "10.6.0.7, ten")])).unwrap_err();
+        assert!(error.message.contains("\"ten\""), "{error:?}");
+        let error = ask("{}", 1, pod("shop", "x", &[(IPS, "10.6.0.7,10.6.0.8")])).unwrap_err();
+        assert_eq!(error.code, "TOO_MANY_ADDRESSES");
+    }
+
+    #[test]
+    fn an_identity_that_is_too_long_is_left_alone() {
+        let holder = pod(&"n".repeat(200), "x", &[("cni.args/A", &"v".repeat(100))]);
+        assert_eq!(key(ask(r#"{"identityKeys": ["cni.args/A"]}"#, 1, holder)), None);
+        assert!(take_log().iter().any(|(_, line)| line.contains("too long")));
+    }
+}

@@ -64,6 +64,8 @@ pub struct Hold {
     pub key: LeaseKey,
     /// What stood there before; none for an address without a row.
     pub prior: Option<Slot>,
+    /// The ledger that it was taken from.
+    life: u64,
 }
 
 /// Why an address or pool cannot give.
@@ -141,6 +143,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     here: Here,
+    /// Told apart from the ledgers before and after an import.
+    life: u64,
     spaces: Vec<SpaceName>,
     stocks: Vec<Stock>,
     /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
@@ -155,11 +159,13 @@ pub struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// An empty ledger of this agent.
+    /// An empty ledger of this agent. `life` differs between ledgers that follow each other: a hold taken from one
+    /// is nothing to the next.
     #[must_use]
-    pub fn new(here: Here) -> Self {
+    pub fn new(here: Here, life: u64) -> Self {
         Self {
             here,
+            life,
             spaces: vec![SpaceName::default()],
             stocks: Vec::new(),
             by_cidr: BTreeMap::new(),
@@ -248,6 +254,9 @@ impl Ledger {
 
     /// Gives a reservation back: nothing was written.
     pub fn cancel(&mut self, hold: Hold, now: Now) {
+        if hold.life != self.life {
+            return;
+        }
         let spot = self.spot(&hold.key);
         self.drop_row(spot);
         if let Some(prior) = hold.prior {
@@ -426,7 +435,7 @@ impl Ledger {
             status: Status::Reserved,
         };
         self.insert_row(spot, reserved, now);
-        Hold { key, prior }
+        Hold { key, prior, life: self.life }
     }
 
     /// Places rows anew whose rest or retention has ended.

@@ -23,7 +23,7 @@ fn pool(name: &str, spec: serde_json::Value) -> Pool {
 }
 
 fn ledger(specs: &[(&str, serde_json::Value)]) -> Ledger {
-    let mut ledger = Ledger::new(here());
+    let mut ledger = Ledger::new(here(), 1);
     let pools = specs.iter().map(|(name, spec)| pool(name, spec.clone())).collect();
     ledger.configure(pools, &[], at(0));
     ledger
@@ -173,6 +173,19 @@ fn a_cancelled_reservation_leaves_no_trace() {
     assert_eq!(ledger.counts(0, at(6_000)).held, 1);
     ledger.cancel(hold, at(6_000));
     assert_eq!((ledger.counts(0, at(1)), ledger.slot(&first.key())), before);
+}
+
+#[test]
+fn a_hold_of_an_earlier_ledger_changes_nothing_in_the_next() {
+    let mut before = four();
+    let hold = before.reserve(0, Want::Rested, at(0)).unwrap();
+    let mut after = Ledger::new(here(), 2);
+    let pools = before.pools().cloned().collect();
+    after.configure(pools, &[], at(0));
+    let bound = bind(&mut after, Want::Rested, at(0)).unwrap();
+    assert_eq!(bound.address, hold.key.address);
+    after.cancel(hold, at(1));
+    assert!(after.slot(&bound.key()).unwrap().is_bound());
 }
 
 #[test]

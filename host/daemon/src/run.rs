@@ -1,0 +1,102 @@
+//! The life of the daemon.
+//!
+//! Stop: no new CNI calls, the running ones end -> no new admin calls -> spool, sweep and watch end -> the
+//! store's writer ends. Whatever was answered is durable before its answer, so that a kill at any point loses
+//! nothing.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tenure_cni::{EngineVerbs, Service, Spool};
+use tenure_core::time::Clock;
+use tenure_engine::Background;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Args;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::{log, metrics, spool, wiring};
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let config = Config::read(&args)?;
+    if args.check {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    log::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tenured")
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve(&args, &config))
+}
+
+async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
+    let mut stop = StopSignals::new()?;
+    let (store, is_new) = wiring::build_store(config)?;
+    let (kernel, node) = wiring::build_witness(config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let policies = wiring::build_policies(config, clock.clone())?;
+    let ports = wiring::ports(&store, policies, kernel, clock);
+    let engine = wiring::build_engine(ports, node, config)?;
+    wiring::apply_manifests(&engine, is_new, args.manifests.as_deref()).await?;
+
+    let background = Background::start(&engine);
+    let verbs = EngineVerbs::new(engine.clone());
+    let drain = tokio::spawn(spool::drain_forever(
+        Spool::new(&config.cni.spool),
+        verbs.clone(),
+        config.reclaim.sweep.0,
+    ));
+    let cni = Service::bind(cni_options(config), Arc::new(verbs))?.start();
+    let admin = metrics::admin(config, &engine, &cni)?.start();
+
+    tracing::info!(cni = %config.cni.socket.display(), admin = %config.admin.socket.display(), "tenured serves");
+    notify(&[sd_notify::NotifyState::Ready]);
+    stop.wait().await;
+    tracing::info!("tenured stops");
+    notify(&[sd_notify::NotifyState::Stopping]);
+
+    cni.shutdown().await;
+    admin.shutdown().await;
+    drain.abort();
+    background.stop().await;
+    tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
+    Ok(())
+}
+
+fn cni_options(config: &Config) -> tenure_cni::Options {
+    let mut options = tenure_cni::Options::new(&config.cni.socket);
+    options.allowed_uids.extend(&config.cni.allowed_uids);
+    options.max_connections = config.cni.max_connections;
+    options
+}
+
+/// Tells the service supervisor, if there is one.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service supervisor was not told");
+    }
+}
+
+struct StopSignals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+            int: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The parts and how they are put together, one `build_*` step each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tenure_core::error::Coded as _;
+use tenure_core::lease::NodeRef;
+use tenure_core::time::Clock;
+use tenure_engine::{Engine, Options, Ports};
+use tenure_policy_host::{PolicyHost, PolicyHostOptions};
+use tenure_store::{RedbOptions, RedbStore, Store as _};
+use tenure_witness::KernelWitness;
+
+use crate::config::Config;
+use crate::identity::{self, Remembered};
+use crate::manifests;
+
+/// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
+pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
+    let is_new = !config.state_dir.join("tenure.redb").exists();
+    let options = RedbOptions { cache_bytes: config.store.cache_mib.saturating_mul(1024 * 1024) };
+    let store = RedbStore::open(&config.state_dir, &options)?;
+    Ok((Arc::new(store), is_new))
+}
+
+/// Starts the kernel witness and finds out who this agent is.
+pub(crate) fn build_witness(config: &Config) -> anyhow::Result<(Arc<KernelWitness>, NodeRef)> {
+    let boot = identity::boot_id()?;
+    let before = identity::remembered(&config.state_dir)?;
+    let earlier = before.as_ref().filter(|before| before.boot == boot).map(|before| before.home);
+    let witness = KernelWitness::start(&tenure_witness::Options { earlier_home: earlier })?;
+    let home = witness.home().cookie;
+    let id = before.map_or_else(identity::new_id, |before| Ok(before.id))?;
+    let me = Remembered { id, boot, home };
+    identity::remember(&config.state_dir, &me)?;
+    let node = identity::node(config.node.as_deref(), &me);
+    Ok((Arc::new(witness), node))
+}
+
+pub(crate) fn build_policies(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<PolicyHost>> {
+    let folder = match &config.policy_dir {
+        Some(folder) => folder.clone(),
+        None => beside_the_binary()?,
+    };
+    let options = PolicyHostOptions { folder, ..PolicyHostOptions::default() };
+    Ok(Arc::new(PolicyHost::new(options, clock)?))
+}
+
+/// Starts the engine and installs what the store holds. A policy that is refused is reported and not served.
+pub(crate) fn build_engine(ports: Ports, node: NodeRef, config: &Config) -> anyhow::Result<Arc<Engine>> {
+    let options = Options {
+        sweep: config.reclaim.sweep.0,
+        rows_kept: config.store.rows_kept,
+        ..Options::new(node)
+    };
+    let engine = Engine::start(ports, options)?;
+    for refusal in engine.install_policies()? {
+        tracing::error!(%refusal, code = refusal.code(), "a policy is not served; the built-in strategy answers for it");
+    }
+    Ok(engine)
+}
+
+/// Applies what comes with the daemon: the shipped policies to a new store, and the folder of manifests.
+pub(crate) async fn apply_manifests(
+    engine: &Arc<Engine>,
+    is_new: bool,
+    folder: Option<&Path>,
+) -> anyhow::Result<()> {
+    if is_new {
+        for policy in manifests::shipped()? {
+            let name = policy.name().clone();
+            if let Err(error) = engine.apply(vec![policy], false).await {
+                tracing::warn!(%error, %name, "a shipped policy was not installed; the built-in strategy answers for it");
+            }
+        }
+    }
+    if let Some(folder) = folder {
+        let objects = manifests::read(folder)?;
+        let applied = engine.apply(objects, false).await;
+        let applied = applied.with_context(|| format!("applying the manifests of {}", folder.display()))?;
+        tracing::info!(objects = applied.len(), folder = %folder.display(), "manifests applied");
+    }
+    Ok(())
+}
+
+pub(crate) fn ports(
+    store: &Arc<RedbStore>,
+    policies: Arc<PolicyHost>,
+    kernel: Arc<KernelWitness>,
+    clock: Arc<dyn Clock>,
+) -> Ports {
+    tracing::info!(store = store.identity().store_id, epoch = store.identity().epoch.0, "the store is open");
+    Ports { store: store.clone(), policies, kernel, clock }
+}
+
+fn beside_the_binary() -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe().context("finding the policy folder beside the binary")?;
+    Ok(binary.parent().unwrap_or(Path::new("/")).join("policies"))
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask test`: the whole suite, with everything that it needs.
+
+use std::process::Command;
+
+use crate::{policies, sandbox, tools, workspace};
+
+/// Runs all tests; `filter` goes to the test runner.
+pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
+    tools::require("ip", "install iproute2")?;
+    let tools = tools::install()?;
+    policies::build()?;
+    let plugin = workspace::build_plugin()?;
+    let args = ["test", "--workspace", "--no-fail-fast"];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Tests make links in namespaces of their own; without root that takes a user namespace.
+    let mut command = if sandbox::is_root() {
+        Command::new(cargo)
+    } else {
+        let mut command = sandbox::unshare();
+        command.arg(cargo);
+        command
+    };
+    command.args(args).args(filter).current_dir(workspace::root());
+    command.env("TENURE_TOOLS", tools).env("TENURE_PLUGIN", plugin);
+    workspace::run(&mut command)
+}
