@@ -1,0 +1,156 @@
+//! `CNI_ARGS`: `K=V;K=V`.
+
+use std::collections::BTreeMap;
+
+use tenure_core::lease::{Owner, OwnerKind};
+use tenure_core::name::ContainerId;
+
+use crate::error::Error;
+
+const VARIABLE: &str = "CNI_ARGS";
+const IGNORE_UNKNOWN: &str = "IgnoreUnknown";
+const NAMESPACE: &str = "K8S_POD_NAMESPACE";
+const NAME: &str = "K8S_POD_NAME";
+const UID: &str = "K8S_POD_UID";
+
+/// What we know the meaning of. `GATEWAY` is the standard companion of `IP`; pools decide about gateways, so
+/// it is shown to policies and does nothing else.
+const KNOWN: [&str; 7] =
+    [IGNORE_UNKNOWN, "IP", "GATEWAY", NAMESPACE, NAME, "K8S_POD_INFRA_CONTAINER_ID", UID];
+/// Those of [`KNOWN`] that policies do not see as `cni.args/KEY`: they are in the request itself.
+const TAKEN: [&str; 6] = [IGNORE_UNKNOWN, "IP", NAMESPACE, NAME, "K8S_POD_INFRA_CONTAINER_ID", UID];
+
+/// The pairs of `CNI_ARGS`, each key once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct CniArgs(BTreeMap<String, String>);
+
+impl CniArgs {
+    /// Reads the variable; empty means no pairs.
+    ///
+    /// # Errors
+    /// [`Error::Environment`]: not UTF-8, a pair without exactly one `=`, a key twice, or an unknown key without
+    /// `IgnoreUnknown`.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Error::environment(VARIABLE, "it is not UTF-8"))?;
+        let mut pairs = BTreeMap::new();
+        for pair in text.split(';').filter(|_| !text.is_empty()) {
+            let (key, value) = split(pair)?;
+            if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(Error::environment(VARIABLE, format!("{key} is there twice")));
+            }
+        }
+        let args = Self(pairs);
+        args.check_unknown()?;
+        Ok(args)
+    }
+
+    fn check_unknown(&self) -> Result<(), Error> {
+        let ignore = match self.get(IGNORE_UNKNOWN) {
+            None | Some("0" | "false") => false,
+            Some(value) if value == "1" || value.eq_ignore_ascii_case("true") => true,
+            Some(value) => {
+                let why = format!("{IGNORE_UNKNOWN}={value} is neither 1, true, 0 nor false");
+                return Err(Error::environment(VARIABLE, why));
+            }
+        };
+        match self.0.keys().find(|key| !ignore && !KNOWN.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => {
+                let why = format!("{key} is not known; set IgnoreUnknown=1 if it is for others");
+                Err(Error::environment(VARIABLE, why))
+            }
+        }
+    }
+
+    /// A value.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// All pairs, by key.
+    pub(crate) fn pairs(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// The pairs that have no meaning to us, for policies.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter().filter(|(key, _)| !TAKEN.contains(&key.as_str()))
+    }
+
+    /// The pod that is named, or else the container itself.
+    pub(crate) fn owner(&self, container: &ContainerId) -> Owner {
+        let given = |key| self.get(key).filter(|value| !value.is_empty());
+        match (given(NAMESPACE), given(NAME)) {
+            (Some(namespace), Some(name)) => Owner {
+                kind: OwnerKind::Pod,
+                namespace: namespace.into(),
+                name: name.into(),
+                uid: given(UID).unwrap_or_default().into(),
+            },
+            _ => Owner {
+                kind: OwnerKind::Container,
+                namespace: "".into(),
+                name: container.as_str().into(),
+                uid: container.as_str().into(),
+            },
+        }
+    }
+}
+
+fn split(pair: &str) -> Result<(&str, &str), Error> {
+    match pair.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.contains('=') => Ok((key, value)),
+        _ => {
+            let shown: String = pair.chars().take(64).collect();
+            Err(Error::environment(VARIABLE, format!("{shown:?} is not of the form KEY=VALUE")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(text: &str) -> String {
+        CniArgs::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn pairs_have_exactly_one_equals_sign_and_each_key_once() {
+        assert!(why("IP").contains("\"IP\" is not of the form"));
+        assert!(why("IP=1=2").contains("KEY=VALUE"));
+        assert!(why("IP=1;").contains("\"\""));
+        assert!(why("=1").contains("KEY=VALUE"));
+        assert!(why("IP=1;IP=2").contains("IP is there twice"));
+        assert!(CniArgs::parse(b"\xff=1").is_err());
+        assert_eq!(CniArgs::parse(b"").unwrap(), CniArgs::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_unless_they_are_to_be_ignored() {
+        assert!(why("NOMAD_JOB=x").contains("NOMAD_JOB is not known"));
+        assert!(why("IgnoreUnknown=0;NOMAD_JOB=x").contains("NOMAD_JOB"));
+        assert!(why("IgnoreUnknown=maybe").contains("IgnoreUnknown=maybe"));
+        for yes in ["1", "true", "TRUE"] {
+            let args =
+                CniArgs::parse(format!("NOMAD_JOB=x;IgnoreUnknown={yes}").as_bytes()).unwrap();
+            let others: Vec<_> = args.others().map(|(key, _)| key.as_str()).collect();
+            assert_eq!(others, ["NOMAD_JOB"]);
+        }
+    }
+
+    #[test]
+    fn a_pod_needs_namespace_and_name_and_its_uid_may_be_unknown() {
+        let container = ContainerId::new("c1").unwrap();
+        let owner = |text: &str| CniArgs::parse(text.as_bytes()).unwrap().owner(&container);
+        let pod = owner("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0");
+        assert_eq!(
+            (pod.kind, &*pod.namespace, &*pod.name, &*pod.uid),
+            (OwnerKind::Pod, "ns", "web-0", "")
+        );
+        assert_eq!(&*owner("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0;K8S_POD_UID=u1").uid, "u1");
+        let alone = owner("K8S_POD_NAME=web-0");
+        assert_eq!((alone.kind, &*alone.uid), (OwnerKind::Container, "c1"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Fixed addresses that a runtime asks for, and what else it tells in `args.cni`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::Value;
+use tenure_core::address::Family;
+
+use crate::args::CniArgs;
+use crate::config::NetworkConfig;
+use crate::error::Error;
+use crate::fields::Fields;
+
+/// How an attribute from the arguments is named in the policy contract.
+const ATTRIBUTE: &str = "cni.args/";
+
+/// The addresses asked for, IPv4 first: `runtimeConfig.ips`, and `args.cni.ips` or else CNI_ARGS `IP`.
+///
+/// # Errors
+/// Code 2 for `runtimeConfig.ipRanges`; 7 (or 4, from the environment) for what is no address; 7 for two
+/// addresses of one family.
+pub(crate) fn addresses(config: &NetworkConfig, args: &CniArgs) -> Result<Vec<IpAddr>, Error> {
+    let mut asked = Vec::new();
+    if let Some(runtime) = section(config, "runtimeConfig")? {
+        if let Some(ranges) = runtime.get("ipRanges") {
+            let why = "ranges belong into IPPool objects; drop the capability `ipRanges`";
+            return Err(Error::unsupported("runtimeConfig.ipRanges", ranges, why));
+        }
+        asked.extend(listed(runtime)?);
+    }
+    let given = match arguments(config)? {
+        Some(cni) => listed(cni)?,
+        None => Vec::new(),
+    };
+    if given.is_empty()
+        && let Some(text) = args.get("IP")
+    {
+        let why = || Error::environment("CNI_ARGS", format!("IP={text} is not an address"));
+        asked.push(("CNI_ARGS IP".to_owned(), address(text).ok_or_else(why)?));
+    }
+    asked.extend(given);
+    one_per_family(asked)
+}
+
+/// Attributes for policies: the texts and the labels of `args.cni`, and the pairs of CNI_ARGS that mean nothing to us.
+/// Where a key comes twice, the direct entry of `args.cni` counts, then the label.
+///
+/// # Errors
+/// Code 6 when `args.cni` or its labels are not what CNI's conventions say.
+pub(crate) fn attributes(
+    config: &NetworkConfig,
+    args: &CniArgs,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut attributes = BTreeMap::new();
+    let mut put = |key: &str, value: &str| {
+        attributes.insert(format!("{ATTRIBUTE}{key}"), value.to_owned());
+    };
+    for (key, value) in args.others() {
+        put(key, value);
+    }
+    let Some(cni) = arguments(config)? else { return Ok(attributes) };
+    for (index, label) in cni.list("labels")?.into_iter().flatten().enumerate() {
+        let path = format!("args.cni.labels[{index}]");
+        let label = Fields::of(&path, label)?;
+        let (key, value) = (label.text("key")?, label.text("value")?);
+        put(
+            key.ok_or_else(|| Error::decode(label.path("key"), "it is missing"))?,
+            value.unwrap_or_default(),
+        );
+    }
+    for (key, value) in cni.iter() {
+        if let Value::String(value) = value {
+            put(key, value);
+        }
+    }
+    Ok(attributes)
+}
+
+fn section<'a>(config: &'a NetworkConfig, key: &'a str) -> Result<Option<Fields<'a>>, Error> {
+    config.top()?.get(key).map(|value| Fields::of(key, value)).transpose()
+}
+
+fn arguments(config: &NetworkConfig) -> Result<Option<Fields<'_>>, Error> {
+    let Some(args) = section(config, "args")? else { return Ok(None) };
+    args.get("cni").map(|value| Fields::of("args.cni", value)).transpose()
+}
+
+fn listed(fields: Fields<'_>) -> Result<Vec<(String, IpAddr)>, Error> {
+    let read = |(path, text): (String, &str)| match address(text) {
+        Some(address) => Ok((path, address)),
+        None => Err(Error::config(path, format!("{text:?} is not an address"))),
+    };
+    fields.texts("ips")?.into_iter().map(read).collect()
+}
+
+/// An address, with or without a prefix length.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<IpNet>().ok().map(|net| net.addr()))
+}
+
+fn one_per_family(asked: Vec<(String, IpAddr)>) -> Result<Vec<IpAddr>, Error> {
+    let mut chosen: Vec<(String, IpAddr)> = Vec::new();
+    for (path, address) in asked {
+        let same = chosen.iter().find(|(_, other)| Family::of(*other) == Family::of(address));
+        match same {
+            Some((_, other)) if *other == address => {}
+            Some((first, other)) => {
+                let why = format!(
+                    "{address} and {first} = {other} are both {}; one is possible",
+                    Family::of(address)
+                );
+                return Err(Error::config(path, why));
+            }
+            None => chosen.push((path, address)),
+        }
+    }
+    let mut addresses: Vec<IpAddr> = chosen.into_iter().map(|(_, address)| address).collect();
+    addresses.sort_unstable();
+    Ok(addresses)
+}
