@@ -122,14 +122,16 @@ impl NetworkConfig {
         list.iter().enumerate().map(|(index, entry)| attachment(named, index, entry)).collect()
     }
 
-    /// What makes two ADDs "the same" (invariant I4). What changes without the operator's will is left out:
-    /// `prevResult`, `cniVersion`, the list of a GC, and the main plugin's own settings.
+    /// What makes two ADDs "the same" (invariant I4): all that has a say in the addresses. Left out is what changes
+    /// without the operator's will (`prevResult`, `cniVersion`, the list of a GC, the main plugin's own settings,
+    /// the id of the infra container, which a restarted pod changes) and how the daemon is reached.
     pub(crate) fn digest(&self, args: &CniArgs) -> Digest {
         let part = |key: &str| self.document.get(key).unwrap_or(&Value::Null);
         let ips = part("runtimeConfig").get("ips").unwrap_or(&Value::Null);
-        let whole = json!({
-            "args": part("args"), "env": args.pairs(), "ipam": part("ipam"), "ips": ips,
-        });
+        let pools = part("ipam").get("pools").unwrap_or(&Value::Null);
+        let mut env = args.pairs().clone();
+        env.remove(INFRA_CONTAINER);
+        let whole = json!({"args": part("args"), "env": env, "pools": pools, "ips": ips});
         Digest::of(sorted(&whole).to_string().as_bytes())
     }
 }
@@ -139,6 +141,9 @@ pub(crate) fn network_name(outline: &Outline) -> Result<NetworkName, Error> {
     let name = outline.name.as_deref().ok_or_else(|| Error::config("name", "it is missing"))?;
     NetworkName::new(name).map_err(|error| Error::config("name", error))
 }
+
+/// Names the container; a new one of the same pod is the same in all that matters.
+const INFRA_CONTAINER: &str = "K8S_POD_INFRA_CONTAINER_ID";
 
 fn pools(ipam: Fields<'_>) -> Result<Vec<PoolName>, Error> {
     let mut pools: Vec<PoolName> = Vec::new();

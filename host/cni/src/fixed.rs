@@ -1,11 +1,11 @@
 //! Fixed addresses that a runtime asks for, and what else it tells in `args.cni`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 use tenure_core::address::Family;
+use tenure_engine::FixedAddress;
 
 use crate::args::CniArgs;
 use crate::config::NetworkConfig;
@@ -20,7 +20,10 @@ const ATTRIBUTE: &str = "cni.args/";
 /// # Errors
 /// Code 2 for `runtimeConfig.ipRanges`; 7 (or 4, from the environment) for what is no address; 7 for two
 /// addresses of one family.
-pub(crate) fn addresses(config: &NetworkConfig, args: &CniArgs) -> Result<Vec<IpAddr>, Error> {
+pub(crate) fn addresses(
+    config: &NetworkConfig,
+    args: &CniArgs,
+) -> Result<Vec<FixedAddress>, Error> {
     let mut asked = Vec::new();
     if let Some(runtime) = section(config, "runtimeConfig")? {
         if let Some(ranges) = runtime.get("ipRanges") {
@@ -86,7 +89,7 @@ fn arguments(config: &NetworkConfig) -> Result<Option<Fields<'_>>, Error> {
     args.get("cni").map(|value| Fields::of("args.cni", value)).transpose()
 }
 
-fn listed(fields: Fields<'_>) -> Result<Vec<(String, IpAddr)>, Error> {
+fn listed(fields: Fields<'_>) -> Result<Vec<(String, FixedAddress)>, Error> {
     let read = |(path, text): (String, &str)| match address(text) {
         Some(address) => Ok((path, address)),
         None => Err(Error::config(path, format!("{text:?} is not an address"))),
@@ -95,27 +98,32 @@ fn listed(fields: Fields<'_>) -> Result<Vec<(String, IpAddr)>, Error> {
 }
 
 /// An address, with or without a prefix length.
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().or_else(|| text.parse::<IpNet>().ok().map(|net| net.addr()))
+fn address(text: &str) -> Option<FixedAddress> {
+    if let Ok(address) = text.parse() {
+        return Some(FixedAddress { address, prefix: None });
+    }
+    let net: IpNet = text.parse().ok()?;
+    Some(FixedAddress { address: net.addr(), prefix: Some(net.prefix_len()) })
 }
 
-fn one_per_family(asked: Vec<(String, IpAddr)>) -> Result<Vec<IpAddr>, Error> {
-    let mut chosen: Vec<(String, IpAddr)> = Vec::new();
-    for (path, address) in asked {
-        let same = chosen.iter().find(|(_, other)| Family::of(*other) == Family::of(address));
+fn one_per_family(asked: Vec<(String, FixedAddress)>) -> Result<Vec<FixedAddress>, Error> {
+    let mut chosen: Vec<(String, FixedAddress)> = Vec::new();
+    for (path, wish) in asked {
+        let family = Family::of(wish.address);
+        let same = chosen.iter().find(|(_, other)| Family::of(other.address) == family);
         match same {
-            Some((_, other)) if *other == address => {}
+            Some((_, other)) if other.address == wish.address => {}
             Some((first, other)) => {
                 let why = format!(
-                    "{address} and {first} = {other} are both {}; one is possible",
-                    Family::of(address)
+                    "{} and {first} = {} are both {family}; one is possible",
+                    wish.address, other.address
                 );
                 return Err(Error::config(path, why));
             }
-            None => chosen.push((path, address)),
+            None => chosen.push((path, wish)),
         }
     }
-    let mut addresses: Vec<IpAddr> = chosen.into_iter().map(|(_, address)| address).collect();
+    let mut addresses: Vec<FixedAddress> = chosen.into_iter().map(|(_, wish)| wish).collect();
     addresses.sort_unstable();
     Ok(addresses)
 }

@@ -20,7 +20,7 @@ use crate::candidates::Candidates;
 use crate::engine::State;
 use crate::holds::Holds;
 use crate::proof::{is_unproved, look_for_holder};
-use crate::{AddRequest, Engine, EngineError};
+use crate::{AddRequest, Engine, EngineError, FixedAddress};
 
 /// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
 /// costs a look at the kernel.
@@ -105,8 +105,9 @@ impl Choice {
         self.note(&decided.by);
         self.tag = decided.answer.tag;
         let mut wishes = Wishes::default();
-        for address in &request.fixed {
-            wishes.list.push(Wish { address: *address, whom: For::Anyone, if_held: IfHeld::Fail });
+        for FixedAddress { address, prefix } in request.fixed.iter().copied() {
+            engine.check_prefix(candidates, address, prefix)?;
+            wishes.list.push(Wish { address, whom: For::Anyone, if_held: IfHeld::Fail });
         }
         match decided.answer.choice {
             Affinity::None => {}
@@ -253,6 +254,26 @@ impl Engine {
         }
         wishes.sticky = Some(key);
         Ok(())
+    }
+
+    /// A prefix length that came with a fixed address must be that of its pool.
+    fn check_prefix(
+        &self,
+        candidates: &Candidates,
+        address: IpAddr,
+        prefix: Option<u8>,
+    ) -> Result<(), EngineError> {
+        let state = self.state.lock();
+        let mut pools =
+            candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
+        let pool = pools.find(|pool| pool.spec.cidr.contains(&address));
+        let (Some(pool), Some(prefix)) = (pool, prefix) else { return Ok(()) };
+        if pool.spec.cidr.prefix_len() == prefix {
+            return Ok(());
+        }
+        let why =
+            format!("it was asked for as /{prefix}, its pool {} is {}", pool.name, pool.spec.cidr);
+        Err(unavailable(address, why, Kind::Invalid))
     }
 
     /// The address in the space of the candidate pool that has it.

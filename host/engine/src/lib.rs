@@ -41,8 +41,8 @@ pub use gc::GC_MIN_AGE;
 pub use objects::{Applied, Change, Deleted};
 pub use release::ReleaseRequest;
 pub use requests::{
-    AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest, Granted, NetnsRef,
-    SpoolInstant,
+    AddAnswer, AddRequest, CheckRequest, DelRequest, FixedAddress, GcAnswer, GcRequest, Granted,
+    NetnsRef, SpoolInstant,
 };
 pub use sweep::Swept;
 pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};

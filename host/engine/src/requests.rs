@@ -34,12 +34,21 @@ pub struct AddRequest {
     /// `ipam.pools`: the order of preference per family; empty means every pool that admits the holder.
     pub pools: Vec<PoolName>,
     /// Addresses asked for by the runtime (`runtimeConfig.ips`, `args.cni.ips`, CNI_ARGS `IP`), at most one per
-    /// family; a prefix length, if one was given, must be that of the pool.
-    pub fixed: Vec<IpAddr>,
+    /// family.
+    pub fixed: Vec<FixedAddress>,
     /// Digest of the configuration, `CNI_NETNS` aside: what makes two ADDs "the same" (invariant I4).
     pub config: Digest,
     /// How long the caller is ready to wait.
     pub wait: Duration,
+}
+
+/// An address that a runtime asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FixedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length, if one was given: it must be that of the pool.
+    pub prefix: Option<u8>,
 }
 
 /// The answer to an ADD: one entry per family, IPv4 first.

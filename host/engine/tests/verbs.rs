@@ -14,7 +14,7 @@ use site::{Site, attachment, names, pod};
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::name::Digest;
-use tenure_engine::{CheckRequest, DelRequest, EngineError, SpoolInstant};
+use tenure_engine::{CheckRequest, DelRequest, EngineError, FixedAddress, SpoolInstant};
 use tenure_store::Fault;
 
 fn ip(text: &str) -> IpAddr {
@@ -267,7 +267,7 @@ async fn fixed_addresses_are_given_exactly_or_refused_with_the_reason() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24", "exclude": ["10.0.0.9"]}))]).await;
     let fixed = |container: &str, address: &str| {
         let mut request = site.request(container);
-        request.fixed = vec![ip(address)];
+        request.fixed = vec![FixedAddress { address: ip(address), prefix: None }];
         request
     };
     assert_eq!(site.add_as(&fixed("c1", "10.0.0.7")).await.unwrap(), [ip("10.0.0.7")]);
@@ -277,6 +277,9 @@ async fn fixed_addresses_are_given_exactly_or_refused_with_the_reason() {
         let error = site.add_as(&fixed("c2", address)).await.unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
+    let mut narrow = fixed("c2", "10.0.0.8");
+    narrow.fixed[0].prefix = Some(16);
+    assert!(site.add_as(&narrow).await.unwrap_err().to_string().contains("10.0.0.0/24"));
     assert!(site.add_as(&fixed("c2", "fd00::1")).await.unwrap_err().to_string().contains("IPv6"));
 }
 

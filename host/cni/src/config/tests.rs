@@ -151,7 +151,9 @@ fn fixed_addresses_come_from_three_places_and_args_win_over_the_environment() {
         let mut whole = json!({"name": "a"});
         whole.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         fixed::addresses(&config(&whole), &args(env))
-            .map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            .map(|list| {
+                list.iter().map(|fixed| fixed.address.to_string()).collect::<Vec<_>>().join(" ")
+            })
             .map_err(|error| (error.cni_code(), error.to_string()))
     };
     let runtime = json!({"runtimeConfig": {"ips": ["fd00::5/64", "10.0.0.5/24"]}});
