@@ -12,7 +12,6 @@
 //! - Only root and the daemon's own user get in (`SO_PEERCRED`; the socket's mode is 0600 from its first moment).
 //! - Bounded (I12): connections, requests at once, body sizes and time; what is too much is answered, not queued.
 //! - A change that has begun is not cut in half when its caller hangs up or its deadline passes.
-//! - After an import the engine's own index is that of the old store: changes are refused until a restart.
 
 mod api;
 mod error;

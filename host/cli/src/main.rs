@@ -45,9 +45,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::File { act: "starting the runtime", path: String::new(), source })?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|source| {
+            CliError::File { act: "starting the runtime", path: String::new(), source }
+        })?;
     runtime.block_on(commands::run(cli))
 }

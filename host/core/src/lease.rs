@@ -188,7 +188,7 @@ pub struct PastHolder {
     pub from: WallMs,
     /// Until when.
     pub to: WallMs,
-    /// `del`, `reclaim`, `rebind`, `takeover` or `operator`.
+    /// `del`, `reclaim`, `rebind`, `takeover`, `quarantine` or `operator`.
     pub ended_by: Arc<str>,
 }
 
@@ -364,12 +364,18 @@ impl Lease {
         self
     }
 
-    /// The present holder as an entry of `previous`, and the older ones behind it.
+    /// The present holder as an entry of `previous`, and the older ones behind it. `moved` says how a hold ends
+    /// that is still bound; a released one ended as its record says.
     #[must_use]
-    pub fn holder_as_past(&self, to: WallMs, ended_by: &str) -> Vec<PastHolder> {
-        let ended = match self.state {
-            LeaseState::Released { at, .. } | LeaseState::Quarantined { at, .. } => at,
-            LeaseState::Bound => to,
+    pub fn holder_as_past(&self, to: WallMs, moved: &str) -> Vec<PastHolder> {
+        let (ended, ended_by) = match &self.state {
+            LeaseState::Released { at, proof: Proof::None, .. } => (*at, "del"),
+            LeaseState::Released { at, proof: Proof::Kernel | Proof::Reboot, .. } => {
+                (*at, "reclaim")
+            }
+            LeaseState::Released { at, proof: Proof::Operator, .. } => (*at, "operator"),
+            LeaseState::Quarantined { at, .. } => (*at, "quarantine"),
+            LeaseState::Bound => (to, moved),
         };
         let mut past = vec![PastHolder {
             owner: self.owner.clone(),

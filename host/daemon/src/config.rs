@@ -196,7 +196,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_position() {
         let error = format!("{:#}", Config::parse("[cni]\nsockt = \"/x\"\n").unwrap_err());
-        assert!(error.contains("line 2") && error.contains("sockt") && error.contains("socket"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("sockt") && error.contains("socket"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) struct Remembered {
 
 /// The present boot.
 pub(crate) fn boot_id() -> anyhow::Result<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
+    let text =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
     Ok(text.trim().to_owned())
 }
 

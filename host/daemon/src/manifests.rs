@@ -29,13 +29,12 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Object>> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
         .with_context(|| format!("reading the folder {}", folder.display()))?;
-    files.retain(|file| {
-        file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
-    });
+    files.retain(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"));
     files.sort();
     let mut objects = Vec::new();
     for file in files {
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         objects.extend(parse(&text).with_context(|| format!("in {}", file.display()))?);
     }
     Ok(objects)
@@ -55,13 +54,16 @@ mod tests {
     fn a_folder_is_read_in_the_order_of_names_and_an_error_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let pool = |name: &str, cidr: &str| {
-            format!("apiVersion: tenure.dev/v1alpha1\nkind: IPPool\nmetadata: {{name: {name}}}\nspec: {{cidr: {cidr}}}\n")
+            format!(
+                "apiVersion: tenure.dev/v1alpha1\nkind: IPPool\nmetadata: {{name: {name}}}\nspec: {{cidr: {cidr}}}\n"
+            )
         };
         let two = format!("{}---\n{}", pool("b", "10.1.0.0/24"), pool("c", "10.2.0.0/24"));
         fs::write(folder.path().join("20.yaml"), two).unwrap();
         fs::write(folder.path().join("10.yml"), pool("a", "10.0.0.0/24")).unwrap();
         fs::write(folder.path().join("notes.txt"), "not an object").unwrap();
-        let names: Vec<_> = read(folder.path()).unwrap().iter().map(|o| o.name().to_string()).collect();
+        let names: Vec<_> =
+            read(folder.path()).unwrap().iter().map(|o| o.name().to_string()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         fs::write(folder.path().join("30.yaml"), "kind: IPPool\n").unwrap();
         let error = format!("{:#}", read(folder.path()).unwrap_err());

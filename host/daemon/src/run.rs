@@ -50,7 +50,7 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
         config.reclaim.sweep.0,
     ));
     let cni = Service::bind(cni_options(config), Arc::new(verbs))?.start();
-    let admin = metrics::admin(config, &engine, &cni)?.start();
+    let admin = metrics::admin(config, &engine, cni.metrics())?.start();
 
     tracing::info!(cni = %config.cni.socket.display(), admin = %config.admin.socket.display(), "tenured serves");
     notify(&[sd_notify::NotifyState::Ready]);

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use inotify::{Inotify, WatchMask};
+use futures_util::StreamExt as _;
+use inotify::{EventStream, Inotify, WatchMask};
 use tenure_cni::{Spool, Verbs};
 
 /// Drains until the task is dropped.
@@ -15,7 +16,9 @@ pub(crate) async fn drain_forever<V: Verbs>(spool: Spool, verbs: V, interval: Du
                 tracing::info!(?drained, "the spool was drained");
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the spool could not be drained; it is tried again"),
+            Err(error) => {
+                tracing::warn!(%error, "the spool could not be drained; it is tried again")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
@@ -25,18 +28,18 @@ pub(crate) async fn drain_forever<V: Verbs>(spool: Spool, verbs: V, interval: Du
 }
 
 /// Tells when a file appears; where that cannot be watched, the interval alone drives the drain.
-struct Watch(Option<tokio::io::unix::AsyncFd<Inotify>>);
+struct Watch(Option<EventStream<[u8; 4096]>>);
 
 impl Watch {
     fn new(folder: &Path) -> Self {
-        let start = || -> std::io::Result<_> {
+        let start = || {
             std::fs::create_dir_all(folder)?;
             let inotify = Inotify::init()?;
             inotify.watches().add(folder, WatchMask::MOVED_TO)?;
-            tokio::io::unix::AsyncFd::new(inotify)
+            inotify.into_event_stream([0; 4096])
         };
         match start() {
-            Ok(watch) => Self(Some(watch)),
+            Ok(events) => Self(Some(events)),
             Err(error) => {
                 tracing::warn!(%error, folder = %folder.display(), "the spool folder cannot be watched");
                 Self(None)
@@ -45,15 +48,9 @@ impl Watch {
     }
 
     async fn changed(&mut self) {
-        let Some(watch) = &mut self.0 else { return std::future::pending().await };
-        loop {
-            let Ok(mut ready) = watch.readable_mut().await else { return std::future::pending().await };
-            let mut buffer = [0; 4096];
-            let events = ready.get_inner_mut().read_events(&mut buffer).map(Iterator::count);
-            match events {
-                Ok(0) | Err(_) => ready.clear_ready(),
-                Ok(_) => return,
-            }
+        let Some(events) = &mut self.0 else { return std::future::pending().await };
+        if events.next().await.is_none_or(|event| event.is_err()) {
+            self.0 = None;
         }
     }
 }

@@ -38,7 +38,10 @@ pub(crate) fn build_witness(config: &Config) -> anyhow::Result<(Arc<KernelWitnes
     Ok((Arc::new(witness), node))
 }
 
-pub(crate) fn build_policies(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<PolicyHost>> {
+pub(crate) fn build_policies(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<PolicyHost>> {
     let folder = match &config.policy_dir {
         Some(folder) => folder.clone(),
         None => beside_the_binary()?,
@@ -48,7 +51,11 @@ pub(crate) fn build_policies(config: &Config, clock: Arc<dyn Clock>) -> anyhow::
 }
 
 /// Starts the engine and installs what the store holds. A policy that is refused is reported and not served.
-pub(crate) fn build_engine(ports: Ports, node: NodeRef, config: &Config) -> anyhow::Result<Arc<Engine>> {
+pub(crate) fn build_engine(
+    ports: Ports,
+    node: NodeRef,
+    config: &Config,
+) -> anyhow::Result<Arc<Engine>> {
     let options = Options {
         sweep: config.reclaim.sweep.0,
         rows_kept: config.store.rows_kept,
@@ -78,7 +85,8 @@ pub(crate) async fn apply_manifests(
     if let Some(folder) = folder {
         let objects = manifests::read(folder)?;
         let applied = engine.apply(objects, false).await;
-        let applied = applied.with_context(|| format!("applying the manifests of {}", folder.display()))?;
+        let applied =
+            applied.with_context(|| format!("applying the manifests of {}", folder.display()))?;
         tracing::info!(objects = applied.len(), folder = %folder.display(), "manifests applied");
     }
     Ok(())
@@ -90,7 +98,11 @@ pub(crate) fn ports(
     kernel: Arc<KernelWitness>,
     clock: Arc<dyn Clock>,
 ) -> Ports {
-    tracing::info!(store = store.identity().store_id, epoch = store.identity().epoch.0, "the store is open");
+    tracing::info!(
+        store = store.identity().store_id,
+        epoch = store.identity().epoch.0,
+        "the store is open"
+    );
     Ports { store: store.clone(), policies, kernel, clock }
 }
 

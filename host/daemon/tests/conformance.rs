@@ -46,7 +46,8 @@ fn life(lab: &Lab, version: &str, main: &str, extra: Value) {
 }
 
 fn on_link(netns: &str, address: &str) -> bool {
-    let shown = std::process::Command::new("ip").args(["-n", netns, "-o", "address"]).output().unwrap();
+    let shown =
+        std::process::Command::new("ip").args(["-n", netns, "-o", "address"]).output().unwrap();
     String::from_utf8_lossy(&shown.stdout).contains(&format!("{address}/"))
 }
 
@@ -105,7 +106,8 @@ fn two_networks_of_one_container_get_an_address_each() {
         [("CNI_IFNAME", ifname.to_owned()), ("CNI_NETNS", "/run/netns/c1".to_owned())].into()
     };
     let config = lab.network("1.1.0", "bridge", json!({}));
-    let add = |ifname| lab.run_plugin(&lab::plugin(), "ADD", "c1", &config, &env(ifname)).addresses();
+    let add =
+        |ifname| lab.run_plugin(&lab::plugin(), "ADD", "c1", &config, &env(ifname)).addresses();
     assert_ne!(add("eth0"), add("net1"));
 }
 
@@ -121,5 +123,9 @@ fn a_pod_is_named_in_its_lease_and_bad_input_changes_nothing() {
     let config = lab.network("1.1.0", "bridge", json!({"ipam": {"pools": ["v4"]}}));
     assert_eq!(lab.plugin("ADD", "../c1", &config).code(), 4);
     let first = lab.plugin("ADD", "c1", &config).addresses();
-    assert_eq!(first, ["10.5.0.10".parse::<std::net::IpAddr>().unwrap()], "nothing was taken before");
+    assert_eq!(
+        first,
+        ["10.5.0.10".parse::<std::net::IpAddr>().unwrap()],
+        "nothing was taken before"
+    );
 }

@@ -47,7 +47,10 @@ impl History {
 fn two_hundred_kills_under_load_break_no_promise() {
     let mut lab = Lab::enter()
         .configure("[reclaim]\nsweep = \"1s\"\n[log]\nlevel = \"warn\"\n")
-        .pool("v4", json!({"cidr": "10.8.0.0/24", "ranges": ["10.8.0.1-10.8.0.40"], "cooldown": "0s"}))
+        .pool(
+            "v4",
+            json!({"cidr": "10.8.0.0/24", "ranges": ["10.8.0.1-10.8.0.40"], "cooldown": "0s"}),
+        )
         .pool("v6", json!({"cidr": "fd08::/64", "ranges": ["fd08::1-fd08::28"], "cooldown": "0s"}))
         .start();
     for client in 0..CLIENTS {
@@ -62,7 +65,8 @@ fn two_hundred_kills_under_load_break_no_promise() {
             std::thread::spawn(move || run_client(client, &history, &socket, &config))
         })
         .collect();
-    let mut seed: u64 = std::env::var("TENURE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_124);
+    let mut seed: u64 =
+        std::env::var("TENURE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_124);
     println!("seed {seed}");
     for _ in 0..KILLS {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

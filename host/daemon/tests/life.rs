@@ -41,7 +41,8 @@ fn a_bad_configuration_is_refused_with_line_and_key() {
     let lab = small();
     let file = lab.folder.path().join("bad.toml");
     std::fs::write(&file, "[cni]\nsokcet = \"/x\"\n").unwrap();
-    let run = Command::new(env!("CARGO_BIN_EXE_tenured")).arg("--config").arg(&file).output().unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_tenured")).arg("--config").arg(&file).output().unwrap();
     let text = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(!run.status.success());
     assert!(text.contains("line 2") && text.contains("sokcet"), "{text}");
@@ -76,7 +77,9 @@ fn a_del_while_the_daemon_is_down_succeeds_and_is_done_at_its_start() {
     lab.launch();
     ip(&["netns", "del", "c1"]);
     netns("c2");
-    until("the spooled DEL is done and the address is free", || lab.plugin("ADD", "c2", &config).exit == 0);
+    until("the spooled DEL is done and the address is free", || {
+        lab.plugin("ADD", "c2", &config).exit == 0
+    });
     let left = std::fs::read_dir(lab.folder.path().join("spool")).unwrap().count();
     assert_eq!(left, 0, "the spool is empty");
 }
@@ -94,11 +97,14 @@ fn a_zombie_comes_back_and_a_live_holder_does_not() {
     let dead = lab.plugin("ADD", "dead", &config).addresses();
     let alive = lab.plugin("ADD", "alive", &config).addresses();
     // The name goes, a process keeps the namespace: its holder lives.
-    let mut keeper = Command::new("ip").args(["netns", "exec", "alive", "sleep", "1000"]).spawn().unwrap();
+    let mut keeper =
+        Command::new("ip").args(["netns", "exec", "alive", "sleep", "1000"]).spawn().unwrap();
     until("the keeper runs in the namespace", || in_namespace(keeper.id(), "alive"));
     ip(&["netns", "del", "alive"]);
     ip(&["netns", "del", "dead"]);
-    until("the zombie's address is given to the next one", || lab.plugin("ADD", "next", &config).exit == 0);
+    until("the zombie's address is given to the next one", || {
+        lab.plugin("ADD", "next", &config).exit == 0
+    });
     assert_eq!(lab.plugin("ADD", "next", &config).addresses(), dead);
     netns("late");
     let deadline = Instant::now() + Duration::from_secs(6);

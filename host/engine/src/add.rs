@@ -268,7 +268,7 @@ impl Engine {
             decided_by: choice.decided_by.clone(),
             bound_at: now.wall,
             bound_boottime_ms: self.ports.clock.boottime_ms(),
-            previous: prior.map_or_else(Vec::new, |row| row.lease.holder_as_past(now.wall, "del")),
+            previous: prior.map_or_else(Vec::new, |row| row.lease.holder_as_past(now.wall, "add")),
         })
     }
 

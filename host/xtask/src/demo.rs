@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{policies, sandbox, tools, workspace};
+use crate::{policies, reach, sandbox, tools, workspace};
 
 /// How long a step may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,8 +103,8 @@ impl Demo {
         }
         self.tenure(&["get", "leases"])?;
         println!("\nThey reach each other:");
-        self.ping("one", &self.address("two", "inet")?)?;
-        self.ping("three", &self.address("one", "inet6")?)?;
+        self.ping("one", "two")?;
+        self.ping("three", "one")?;
 
         step("the pools are full: a fourth container is told so (CNI code 11, try later)");
         ip(&["netns", "add", "four"])?;
@@ -117,18 +117,29 @@ impl Demo {
         let zombie = self.address("two", "inet")?;
         ip(&["netns", "del", "two"])?;
         let died = Instant::now();
-        println!("{zombie} is recorded as held, its holder is gone. The kernel witness will notice.");
+        println!(
+            "{zombie} is recorded as held, its holder is gone. The kernel witness will notice."
+        );
         self.attach_when_free("four")?;
         let (got, took) = (self.address("four", "inet")?, died.elapsed());
         ensure!(got == zombie, "four has {got}, not the recycled {zombie}");
-        println!("\n{zombie} came back: container four has it {:.1} s after two died.", took.as_secs_f64());
+        println!(
+            "\n{zombie} came back: container four has it {:.1} s after two died.",
+            took.as_secs_f64()
+        );
         self.tenure(&["get", "leases"])?;
         self.tenure(&["describe", "lease", zombie.split('/').next().unwrap_or(&zombie)])?;
 
-        step("a proper DEL frees at once");
+        step(
+            "a proper DEL releases; the addresses rest for their cool-down and are the last to be reused",
+        );
         for name in ["one", "three", "four"] {
             let deleted = self.cni("del", name)?;
-            ensure!(deleted.status.success(), "DEL failed: {}", String::from_utf8_lossy(&deleted.stdout));
+            ensure!(
+                deleted.status.success(),
+                "DEL failed: {}",
+                String::from_utf8_lossy(&deleted.stdout)
+            );
         }
         self.tenure(&["get", "pools"])
     }
@@ -172,11 +183,16 @@ impl Demo {
     }
 
     fn attach_when_free(&self, name: &str) -> anyhow::Result<()> {
-        self.until("an address comes back", |demo| Ok(demo.cni("add", name)?.status.success()))
+        // A runtime deletes after a failed ADD, before it tries again.
+        self.until("an address comes back", |demo| {
+            demo.cni("del", name)?;
+            Ok(demo.cni("add", name)?.status.success())
+        })
     }
 
     fn cni(&self, verb: &str, name: &str) -> anyhow::Result<std::process::Output> {
-        let plugins = format!("{}:{}", self.built.tools.display(), parent(&self.built.plugin).display());
+        let plugins =
+            format!("{}:{}", self.built.tools.display(), parent(&self.built.plugin).display());
         Command::new(self.built.tools.join("cnitool"))
             .args([verb, "demo", &format!("/run/netns/{name}")])
             .env("CNI_PATH", plugins)
@@ -189,7 +205,9 @@ impl Demo {
     fn address(&self, name: &str, family: &str) -> anyhow::Result<String> {
         let family = if family == "inet6" { "-6" } else { "-4" };
         let shown = Command::new("ip")
-            .args([family, "-n", name, "-brief", "address", "show", "dev", "eth0", "scope", "global"])
+            .args([
+                family, "-n", name, "-brief", "address", "show", "dev", "eth0", "scope", "global",
+            ])
             .output()?;
         let text = String::from_utf8_lossy(&shown.stdout);
         let address = text.split_whitespace().nth(2).map(str::to_owned);
@@ -197,14 +215,14 @@ impl Demo {
     }
 
     fn ping(&self, from: &str, to: &str) -> anyhow::Result<()> {
-        let to = to.split('/').next().unwrap_or(to);
+        let address = self.address(to, if from == "three" { "inet6" } else { "inet" })?;
+        let bare = address.split('/').next().unwrap_or(&address);
         if tools::require("ping", "").is_err() {
-            println!("  (ping is not installed: skipped; install iputils-ping to see it)");
-            return Ok(());
+            return reach::from_to(from, to, bare);
         }
         // A new IPv6 address answers once its duplicate address detection is over.
         self.until("ping answers", |_| {
-            let args = ["netns", "exec", from, "ping", "-c", "1", "-W", "1", to];
+            let args = ["netns", "exec", from, "ping", "-c", "1", "-W", "1", bare];
             let ping = Command::new("ip").args(args).output()?;
             let text = String::from_utf8_lossy(&ping.stdout);
             if let Some(line) = text.lines().find(|line| line.contains("time=")) {
@@ -221,7 +239,11 @@ impl Demo {
         workspace::run(command.args(args).env("TENURE_SOCKET", self.folder.join("admin.sock")))
     }
 
-    fn until(&self, what: &str, done: impl Fn(&Self) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    fn until(
+        &self,
+        what: &str,
+        done: impl Fn(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !done(self)? {
             if Instant::now() > deadline {

@@ -1,6 +1,13 @@
 //! Tasks of the repository: `cargo xtask TASK`. One module per task.
 
+mod bench;
+mod demo;
 mod policies;
+mod reach;
+mod sandbox;
+mod test;
+mod tools;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 
@@ -14,12 +21,41 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Shows a container network on this machine: addresses by tenured, a full pool, a zombie that comes back.
+    Demo,
+    /// Runs the whole test suite, the one against real CNI plugins included. What follows `--` goes to the test runner.
+    Test {
+        /// Arguments for `cargo test`, e.g. `-- -p tenure-engine`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures release builds side by side with host-local; all benchmarks, or the named ones.
+    Bench {
+        /// process, durable, select, pool-size, memory.
+        names: Vec<String>,
+        /// One JSON object per line instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Installs the foreign tools that tests and demo need into `target/tools/bin`.
+    Tools,
+    /// One end of the demo's reachability check.
+    #[command(hide = true)]
+    Reach { role: String, address: std::net::IpAddr, name: String },
+    /// Accepts the present output as the golden files of all crates.
+    Bless,
     /// Builds the shipped policies and the test guests as Wasm components into `target/policies`.
     Policies,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
+        Task::Demo => demo::run(),
+        Task::Test { arguments } => test::run(&arguments),
+        Task::Bench { names, json } => bench::run(&names, json),
+        Task::Tools => tools::install().map(|folder| println!("{}", folder.display())),
+        Task::Reach { role, address, name } => reach::run(&role, address, &name),
+        Task::Bless => test::bless(),
         Task::Policies => policies::run(),
     }
 }

@@ -3,31 +3,36 @@
 //! One cargo run per policy: built together, they would share one set of features of the SDK and
 //! its dependencies, and so carry code that none of them asked for.
 
+mod toolchain;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use tenure_core::name::Digest;
 
+use toolchain::Toolchain;
+
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "policy";
 
 /// A component that was built.
-pub struct Built {
+pub(crate) struct Built {
     /// Name of its crate.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its size in bytes.
-    pub size: usize,
+    pub(crate) size: usize,
     /// Its digest.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// `cargo xtask policies`.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     for built in build()? {
-        println!("{:<20} {:>8} B  {}", built.name, built.size, built.digest);
+        let Built { name, path, size, digest } = built;
+        println!("{name:<16} {size:>7} B  {digest}  {}", path.display());
     }
     Ok(())
 }
@@ -37,26 +42,36 @@ pub fn run() -> Result<()> {
 ///
 /// # Errors
 /// The first crate that does not build, or whose module is no policy.
-pub fn build() -> Result<Vec<Built>> {
+pub(crate) fn build() -> Result<Vec<Built>> {
     let root = root()?;
     let target = target(&root);
+    let toolchain = Toolchain::find()?;
     let mut built = Vec::new();
-    for (crates, output) in [("policies", "policies"), ("host/policy/tests/guests", "policies/test")] {
+    for (crates, output) in
+        [("policies", "policies"), ("host/policy/tests/guests", "policies/test")]
+    {
         let output = target.join(output);
         std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
         for name in names(&root.join(crates))? {
-            built.push(build_one(&root, &target, &output, name)?);
+            built.push(build_one(&toolchain, &root, &target, &output, name)?);
         }
     }
     Ok(built)
 }
 
-fn build_one(root: &Path, target: &Path, output: &Path, name: String) -> Result<Built> {
-    compile(root, target, &name)?;
+fn build_one(
+    toolchain: &Toolchain,
+    root: &Path,
+    target: &Path,
+    output: &Path,
+    name: String,
+) -> Result<Built> {
+    compile(toolchain, root, target, &name)?;
     let file = format!("{}.wasm", name.replace('-', "_"));
     let module = target.join(TARGET).join(PROFILE).join(file);
     let module = std::fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
-    let component = componentize(&module).with_context(|| format!("making a component of {name}"))?;
+    let component =
+        componentize(&module).with_context(|| format!("making a component of {name}"))?;
     let path = output.join(format!("{name}.wasm"));
     if std::fs::read(&path).ok().as_deref() != Some(&component) {
         std::fs::write(&path, &component).with_context(|| format!("writing {}", path.display()))?;
@@ -64,19 +79,19 @@ fn build_one(root: &Path, target: &Path, output: &Path, name: String) -> Result<
     Ok(Built { name, path, size: component.len(), digest: Digest::of(&component) })
 }
 
-fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+fn compile(toolchain: &Toolchain, root: &Path, target: &Path, name: &str) -> Result<()> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(program);
+    cargo
         .current_dir(root)
         .args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET, "--package", name])
         .args(["--config", &remap(root)])
         .env("CARGO_TARGET_DIR", target)
         // Both replace the flags of `.cargo/config.toml`, and with them the small guest stack.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .context("starting cargo")?;
-    if !status.success() {
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    toolchain.apply(&mut cargo);
+    if !cargo.status().context("starting cargo")?.success() {
         bail!("{name} does not build");
     }
     Ok(())

@@ -22,7 +22,8 @@ pub(crate) fn enter() -> anyhow::Result<()> {
     let mut command = unshare();
     command.arg(std::env::current_exe().context("finding this program")?);
     command.args(std::env::args_os().skip(1)).env(INSIDE, "1");
-    Err(command.exec()).context("starting unshare (without root, the kernel must allow user namespaces)")
+    Err(command.exec())
+        .context("starting unshare (without root, the kernel must allow user namespaces)")
 }
 
 /// `unshare` with the flags of the sandbox, for the program that is to run in it.

@@ -24,3 +24,14 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     command.env("TENURE_TOOLS", tools).env("TENURE_PLUGIN", plugin);
     workspace::run(&mut command)
 }
+
+/// Runs the tests that have golden files, accepting what they see.
+pub(crate) fn bless() -> anyhow::Result<()> {
+    workspace::build_plugin()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let packages =
+        ["test", "-p", "tenure-cni", "-p", "tenure-api", "-p", "tenure-cli", "-p", "tenure-store"];
+    let mut command = Command::new(cargo);
+    command.args(packages).env("TENURE_BLESS", "1").current_dir(workspace::root());
+    workspace::run(&mut command)
+}

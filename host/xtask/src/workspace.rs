@@ -33,7 +33,8 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// The plugin as it is shipped: small and on std alone. Answers its path.
 pub(crate) fn build_plugin() -> anyhow::Result<PathBuf> {
-    let package = ["build", "--quiet", "--profile", "plugin", "-p", "tenure-cni", "--no-default-features"];
+    let package =
+        ["build", "--quiet", "--profile", "plugin", "-p", "tenure-cni", "--no-default-features"];
     cargo(&[&package[..], &["--bin", "tenure-ipam"]].concat())?;
     Ok(target().join("plugin/tenure-ipam"))
 }

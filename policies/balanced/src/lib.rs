@@ -92,9 +92,8 @@ impl Balanced {
 
 /// By used / size, without division: a / b < c / d where a * d < c * b.
 fn by_share(a: &Candidate, b: &Candidate) -> Ordering {
-    let used = |row: &Candidate| {
-        u128::from(row.used) + u128::from(row.resting) + u128::from(row.retained)
-    };
+    let used =
+        |row: &Candidate| u128::from(row.used) + u128::from(row.resting) + u128::from(row.retained);
     let size = |row: &Candidate| used(row) + u128::from(row.free);
     let cross = |x: u128, y: u128| x.saturating_mul(y);
     cross(used(a), size(b)).cmp(&cross(used(b), size(a)))

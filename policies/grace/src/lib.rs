@@ -201,7 +201,10 @@ mod tests {
     fn the_owner_sets_the_grace() {
         let settings = r#"{"graceSeconds": {"vm": 90, "claim": 7}}"#;
         let of = |owner| ask(settings, Lease { owner, ..gone() }, 50, 0).grace_s;
-        assert_eq!([of(Owner::Pod), of(Owner::Vm), of(Owner::Claim), of(Owner::Container)], [2, 90, 7, 2]);
+        assert_eq!(
+            [of(Owner::Pod), of(Owner::Vm), of(Owner::Claim), of(Owner::Container)],
+            [2, 90, 7, 2]
+        );
     }
 
     #[test]

@@ -212,7 +212,10 @@ mod tests {
 
     #[test]
     fn a_json_list_and_a_comma_list_read_alike() {
-        assert_eq!(ask("{}", 1, &[(POD, r#"["red","blue"]"#)]), ask("{}", 1, &[(POD, " red ,blue,")]));
+        assert_eq!(
+            ask("{}", 1, &[(POD, r#"["red","blue"]"#)]),
+            ask("{}", 1, &[(POD, " red ,blue,")])
+        );
     }
 
     #[test]
@@ -225,7 +228,10 @@ mod tests {
     fn a_list_of_pools_that_admit_nobody_is_a_refusal_that_names_them_unless_ignored() {
         let Selection::Deny(reason) = ask("{}", 1, &[(POD, "grey")]) else { panic!("not denied") };
         assert!(reason.contains("grey") && reason.contains(POD), "{reason}");
-        assert_eq!(ask(r#"{"onUnknown": "ignore"}"#, 1, &[(POD, "grey")]), Selection::Ranked(vec![2]));
+        assert_eq!(
+            ask(r#"{"onUnknown": "ignore"}"#, 1, &[(POD, "grey")]),
+            Selection::Ranked(vec![2])
+        );
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl Affinity for StickyIdentity {
 impl StickyIdentity {
     /// The addresses that the holder names, of the families that it wants.
     fn fixed(&self, request: &AffinityRequest) -> Result<Option<Vec<Address>>, PolicyError> {
-        let present = self.0.fixed_keys.iter().find_map(|key| Some((key, request.holder.attribute(key)?)));
+        let present =
+            self.0.fixed_keys.iter().find_map(|key| Some((key, request.holder.attribute(key)?)));
         let Some((key, text)) = present else { return Ok(None) };
         let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) =
             parse(key, text)?.into_iter().partition(IpAddr::is_ipv4);
@@ -174,7 +175,8 @@ fn parse(key: &str, text: &str) -> Result<Vec<IpAddr>, PolicyError> {
     } else {
         text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
     };
-    let address = |one: &String| one.parse().map_err(|_| bad(&format!("{one:?} is not an address")));
+    let address =
+        |one: &String| one.parse().map_err(|_| bad(&format!("{one:?} is not an address")));
     listed.iter().map(address).collect()
 }
 
@@ -191,7 +193,8 @@ mod tests {
     fn ask(settings: &str, families: u32, holder: Holder) -> Result<Choice, PolicyError> {
         let settings = tenure_policy::parse_settings(settings).unwrap();
         let policy = StickyIdentity::new(settings).unwrap();
-        let request = AffinityRequest { holder, families, previous: Vec::new(), now_ms: 0, seed: 0 };
+        let request =
+            AffinityRequest { holder, families, previous: Vec::new(), now_ms: 0, seed: 0 };
         policy.affinity(&request).map(|answer| answer.choice)
     }
 
@@ -212,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_pod_of_a_stateful_set_keeps_its_address_by_name_and_no_other_pod_does() {
-        assert_eq!(key(ask("{}", 1, of_set("web-0", "StatefulSet"))).unwrap(), "statefulset/shop/web-0");
+        assert_eq!(
+            key(ask("{}", 1, of_set("web-0", "StatefulSet"))).unwrap(),
+            "statefulset/shop/web-0"
+        );
         assert_eq!(key(ask("{}", 1, of_set("web-x7f", "StatefulSet"))), None);
         assert_eq!(key(ask("{}", 1, of_set("web-0", "ReplicaSet"))), None);
         assert_eq!(key(ask(r#"{"statefulSets": false}"#, 1, of_set("web-0", "StatefulSet"))), None);
@@ -237,7 +243,9 @@ mod tests {
     fn fixed_addresses_come_first_one_of_each_wanted_family() {
         let mut holder = of_set("web-0", "StatefulSet");
         holder.attributes = pod("", "", &[(IPS, "fd00::7, 10.6.0.7")]).attributes;
-        let Choice::Fixed(fixed) = ask("{}", 3, holder.clone()).unwrap() else { panic!("not fixed") };
+        let Choice::Fixed(fixed) = ask("{}", 3, holder.clone()).unwrap() else {
+            panic!("not fixed")
+        };
         let addresses: Vec<IpAddr> = fixed.addresses.into_iter().map(IpAddr::from).collect();
         assert_eq!(addresses, ["10.6.0.7".parse::<IpAddr>().unwrap(), "fd00::7".parse().unwrap()]);
         let Choice::Fixed(fixed) = ask("{}", 1, holder).unwrap() else { panic!("not fixed") };

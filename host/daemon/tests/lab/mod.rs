@@ -1,7 +1,14 @@
 //! A laboratory for one test: a network and mount namespace of its own, the built daemon in it, the shipped
 //! plugin and the real CNI plugins. Everything ends with the test's thread and its children.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -68,7 +75,8 @@ impl Lab {
         std::fs::create_dir_all(folder.join("manifests")).unwrap();
         std::fs::write(folder.join("manifests/objects.yaml"), &self.manifests).unwrap();
         std::fs::write(folder.join("tenured.toml"), self.toml()).unwrap();
-        let log = std::fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
+        let log =
+            std::fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_tenured"))
             .arg("--config")
             .arg(folder.join("tenured.toml"))
@@ -199,7 +207,8 @@ impl Answer {
             let error = String::from_utf8_lossy(&output.stderr);
             json!({"text": text, "stderr": error})
         });
-        let body = if text.trim().is_empty() && output.status.success() { Value::Null } else { body };
+        let body =
+            if text.trim().is_empty() && output.status.success() { Value::Null } else { body };
         Self { exit: output.status.code().unwrap_or(-1), body }
     }
 
@@ -216,13 +225,21 @@ impl Answer {
     /// Addresses of a result from 0.3.0 on, without prefix lengths.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let ips = self.ok().body["ips"].as_array().unwrap_or_else(|| panic!("{self:?}"));
-        let bare = |ip: &Value| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
+        let bare = |ip: &Value| {
+            ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap()
+        };
         ips.iter().map(bare).collect()
     }
 }
 
 /// One request over the socket; none if the daemon went away before it answered.
-pub fn call(socket: &Path, verb: &str, container: &str, netns: &str, config: &Value) -> Option<Answer> {
+pub fn call(
+    socket: &Path,
+    verb: &str,
+    container: &str,
+    netns: &str,
+    config: &Value,
+) -> Option<Answer> {
     use std::os::unix::fs::MetadataExt as _;
     let path = format!("/run/netns/{netns}");
     let file = std::fs::metadata(&path).ok().map(|m| (m.dev(), m.ino()));
@@ -278,15 +295,23 @@ pub fn target() -> PathBuf {
 }
 
 pub fn plugin() -> PathBuf {
-    needed(std::env::var_os("TENURE_PLUGIN").map_or_else(|| target().join("plugin/tenure-ipam"), PathBuf::from))
+    needed(
+        std::env::var_os("TENURE_PLUGIN")
+            .map_or_else(|| target().join("plugin/tenure-ipam"), PathBuf::from),
+    )
 }
 
 pub fn tools() -> PathBuf {
-    needed(std::env::var_os("TENURE_TOOLS").map_or_else(|| target().join("tools/bin"), PathBuf::from))
+    needed(
+        std::env::var_os("TENURE_TOOLS").map_or_else(|| target().join("tools/bin"), PathBuf::from),
+    )
 }
 
 pub fn policies() -> PathBuf {
-    needed(std::env::var_os("TENURE_TEST_POLICIES").map_or_else(|| target().join("policies"), PathBuf::from))
+    needed(
+        std::env::var_os("TENURE_TEST_POLICIES")
+            .map_or_else(|| target().join("policies"), PathBuf::from),
+    )
 }
 
 fn needed(path: PathBuf) -> PathBuf {
@@ -298,13 +323,18 @@ fn cni_path() -> String {
     format!("{}:{}", tools().display(), plugin().parent().unwrap().display())
 }
 
-#[expect(unsafe_code, reason = "rustix marks unshare unsafe because of CLONE_FILES, which is not used here")]
+#[expect(
+    unsafe_code,
+    reason = "rustix marks unshare unsafe because of CLONE_FILES, which is not used here"
+)]
 fn enter_namespaces() {
     use rustix::thread::UnshareFlags;
     // SAFETY: neither flag changes which descriptors this thread shares with others.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }
-        .expect("tests of real networks need root; `cargo xtask test` makes a user namespace otherwise");
-    let mount = |args: &[&str]| assert!(Command::new("mount").args(args).status().unwrap().success());
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }.expect(
+        "tests of real networks need root; `cargo xtask test` makes a user namespace otherwise",
+    );
+    let mount =
+        |args: &[&str]| assert!(Command::new("mount").args(args).status().unwrap().success());
     mount(&["--make-rprivate", "/"]);
     mount(&["-t", "tmpfs", "tmpfs", "/run"]);
 }

@@ -1,0 +1,210 @@
+//! The routes as the description shows them. A test asks each of them.
+
+#![expect(dead_code, reason = "only their description is used; the handlers are in routes/")]
+
+use utoipa::IntoParams;
+
+use super::schemas;
+use crate::error::ErrorBody;
+
+/// The name in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Name {
+    /// Name of the object.
+    name: String,
+}
+
+/// The address in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Address {
+    /// The address.
+    address: String,
+}
+
+/// The space in a query.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Space {
+    /// The routing domain, `default` by default.
+    space: Option<String>,
+}
+
+/// Which leases.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LeaseFilter {
+    /// Of this pool.
+    pool: Option<String>,
+    /// Of this owner's namespace.
+    namespace: Option<String>,
+    /// Of the container with this id, or one that begins so.
+    container: Option<String>,
+    /// With this view.
+    view: Option<schemas::View>,
+    /// At most so many: 1000 by default, 100000 at most.
+    limit: Option<u32>,
+}
+
+/// All pools.
+#[utoipa::path(get, path = "/v1/pools", tag = "objects", responses(
+    (status = 200, body = schemas::Items<schemas::Pool>),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn list_pools() {}
+
+/// One pool.
+#[utoipa::path(get, path = "/v1/pools/{name}", tag = "objects", params(Name), responses(
+    (status = 200, body = schemas::Pool),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn get_pool() {}
+
+/// Deletes a pool.
+#[utoipa::path(delete, path = "/v1/pools/{name}", tag = "objects", params(Name), responses(
+    (status = 200, description = "it is gone", body = schemas::Deleted),
+    (status = 202, description = "it waits for its holders to leave", body = schemas::Deleted),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn delete_pool() {}
+
+/// All reservations.
+#[utoipa::path(get, path = "/v1/reservations", tag = "objects", responses(
+    (status = 200, body = schemas::Items<schemas::Reservation>),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn list_reservations() {}
+
+/// One reservation.
+#[utoipa::path(get, path = "/v1/reservations/{name}", tag = "objects", params(Name), responses(
+    (status = 200, body = schemas::Reservation),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn get_reservation() {}
+
+/// Deletes a reservation.
+#[utoipa::path(delete, path = "/v1/reservations/{name}", tag = "objects", params(Name), responses(
+    (status = 200, description = "it is gone", body = schemas::Deleted),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn delete_reservation() {}
+
+/// All policies.
+#[utoipa::path(get, path = "/v1/policies", tag = "objects", responses(
+    (status = 200, body = schemas::Items<schemas::Policy>),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn list_policies() {}
+
+/// One policy.
+#[utoipa::path(get, path = "/v1/policies/{name}", tag = "objects", params(Name), responses(
+    (status = 200, body = schemas::Policy),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn get_policy() {}
+
+/// Deletes a policy.
+#[utoipa::path(delete, path = "/v1/policies/{name}", tag = "objects", params(Name), responses(
+    (status = 200, description = "it is gone", body = schemas::Deleted),
+    (status = 404, description = "there is none of this name", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn delete_policy() {}
+
+/// Creates or changes objects: all of them or none.
+#[utoipa::path(post, path = "/v1/apply", tag = "objects",
+    params(("dryRun" = Option<bool>, Query, description = "check everything and change nothing")),
+    request_body(content = schemas::ApplyBody, description = "one object or a list"),
+    responses(
+        (status = 200, body = schemas::ApplyAnswer),
+        (status = 409, description = "a rule refuses it", body = ErrorBody),
+        (status = "default", description = "refused; `field` names what is wrong", body = ErrorBody)
+    ))]
+pub(super) fn apply() {}
+
+/// Leases, by space and address.
+#[utoipa::path(get, path = "/v1/leases", tag = "leases", params(LeaseFilter), responses(
+    (status = 200, body = schemas::CutItems<schemas::LeaseView>),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn list_leases() {}
+
+/// One lease.
+#[utoipa::path(get, path = "/v1/leases/{address}", tag = "leases", params(Address, Space), responses(
+    (status = 200, body = schemas::LeaseView),
+    (status = 404, description = "the address has no record", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn get_lease() {}
+
+/// Takes an address back by hand.
+#[utoipa::path(post, path = "/v1/leases/{address}/release", tag = "leases", params(Address, Space),
+    request_body = schemas::ReleaseBody,
+    responses(
+        (status = 200, body = schemas::LeaseView),
+        (status = 404, description = "the address has no record", body = ErrorBody),
+        (status = 409, description = "another generation, or the holder lives", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn release_lease() {}
+
+/// The newest decisions, newest first.
+#[utoipa::path(get, path = "/v1/decisions", tag = "daemon",
+    params(("limit" = Option<u32>, Query, description = "50 by default")),
+    responses(
+        (status = 200, body = schemas::Items<schemas::DecisionRecord>),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn list_decisions() {}
+
+/// The daemon as a whole.
+#[utoipa::path(get, path = "/v1/status", tag = "daemon", responses(
+    (status = 200, body = schemas::Overview),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn status() {}
+
+/// The whole store as JSON lines. An export without its last line (`TenureExportEnd`) broke off.
+#[utoipa::path(get, path = "/v1/export", tag = "daemon", responses(
+    (status = 200, content_type = "application/jsonl", body = String),
+    (status = 503, description = "another export is under way", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn export() {}
+
+/// Loads an export, all or nothing, and serves it.
+#[utoipa::path(post, path = "/v1/import", tag = "daemon",
+    params(("replace" = Option<bool>, Query, description = "throw away what the store holds")),
+    request_body(content = String, content_type = "application/jsonl"),
+    responses(
+        (status = 200, body = schemas::ImportAnswer),
+        (status = 409, description = "the store is not empty", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn import() {}
+
+/// This description.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "daemon", responses(
+    (status = 200, body = schemas::Anything)
+))]
+pub(super) fn openapi() {}
+
+/// Whether the daemon can serve.
+#[utoipa::path(get, path = "/healthz", tag = "daemon", responses(
+    (status = 200, body = schemas::Health),
+    (status = 503, description = "why not", body = ErrorBody)
+))]
+pub(super) fn healthz() {}
+
+/// Metrics as OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "daemon", responses(
+    (status = 200, content_type = "application/openmetrics-text", body = String),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn metrics() {}

@@ -1,0 +1,69 @@
+//! The command line as a whole. Each command has its own arguments beside its code.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    apply, completions, delete, describe, export, get, import, release, version,
+};
+use crate::output::Format;
+
+/// Where the daemon listens when nobody says otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/tenure/admin.sock";
+
+/// Shown behind the options of each command.
+const GLOBAL: &str = "Global options";
+
+/// Look at and change what Tenure, the IP address manager for containers, holds on this machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tenure",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure describe lease 10.6.1.7\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
+)]
+pub(crate) struct Cli {
+    /// Admin socket of the daemon
+    #[arg(
+        long,
+        global = true,
+        env = "TENURE_SOCKET",
+        hide_env_values = true,
+        default_value = DEFAULT_SOCKET,
+        value_name = "PATH",
+        help_heading = GLOBAL
+    )]
+    pub(crate) socket: PathBuf,
+    /// How answers are shown; `apply` takes what `get -o yaml` shows
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Format::Table,
+        value_name = "FORMAT",
+        help_heading = GLOBAL
+    )]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Get(get::Args),
+    Describe(describe::Args),
+    Apply(apply::Args),
+    Delete(delete::Args),
+    Release(release::Args),
+    /// Show whether the daemon is well, and its pools and policies on one screen
+    #[command(after_help = "EXAMPLES:\n  tenure status\n  tenure status -o json")]
+    Status,
+    Export(export::Args),
+    Import(import::Args),
+    Completions(completions::Args),
+    Version(version::Args),
+}

@@ -1,0 +1,71 @@
+//! `describe policy`: what serves, how it fares, and what it decided last.
+
+use tenure_core::decision::DecisionRecord;
+use tenure_core::name::ObjectName;
+use tenure_core::objects::PolicySource;
+
+use super::lease::by;
+use super::text::{Text, joined};
+use crate::age::age;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::wire::{Items, Policy};
+
+/// Decisions shown, and among how many of the newest they are looked for.
+const SHOWN: usize = 10;
+const LOOKED_AT: &str = "500";
+
+pub(super) async fn describe(client: &Client, name: &ObjectName) -> Result<String, CliError> {
+    let policy: Policy = client.get(&format!("/v1/policies/{name}"), &[]).await?;
+    let decisions: Items<DecisionRecord> =
+        client.get("/v1/decisions", &[("limit", LOOKED_AT)]).await?;
+    let mut text = Text::default();
+    text.metadata(&policy.metadata);
+    wanted(&mut text, &policy);
+    fares(&mut text, &policy);
+    let asked = |record: &&DecisionRecord| record.steps.iter().any(|step| step.policy == *name);
+    let line = |record: &DecisionRecord| {
+        let hook = format!("{:?}", record.hook).to_lowercase();
+        format!("{}  {hook}  decided by {}  {} ago", record.id, by(&record.by), age(record.at))
+    };
+    text.list("Last decisions", decisions.items.iter().filter(asked).take(SHOWN).map(line));
+    Ok(text.finish())
+}
+
+fn wanted(text: &mut Text, policy: &Policy) {
+    let spec = &policy.spec;
+    let source = match &spec.source {
+        PolicySource::Bundled(name) => format!("bundled {name}"),
+        PolicySource::File(path) => format!("file {}", path.display()),
+    };
+    let all = |what: String| if what.is_empty() { "all".to_owned() } else { what };
+    text.line("Source", source)
+        .line("Mode", format!("{:?}", spec.mode).to_lowercase())
+        .line("Priority", spec.priority)
+        .line("Namespaces", all(joined(&spec.scope.namespaces)))
+        .line("Pools", all(joined(&spec.scope.pools)))
+        .line("Settings", &spec.settings);
+}
+
+fn fares(text: &mut Text, policy: &Policy) {
+    let Some(status) = &policy.status else {
+        text.line(
+            "Status",
+            "not served; the built-in strategy answers for it (see the daemon's log)",
+        );
+        return;
+    };
+    let hooks: Vec<String> =
+        status.hooks.iter().map(|hook| format!("{hook:?}").to_lowercase()).collect();
+    let breaker =
+        if status.breaker_open { "open: it is not asked for the time being" } else { "closed" };
+    let faults = status.faults.iter().map(|(kind, count)| format!("{count} {}", kind.as_str()));
+    let faults: Vec<String> = faults.collect();
+    text.line("Component", format!("{} {}", status.component, status.version))
+        .line("Digest", &status.digest)
+        .line("Hooks", joined(&hooks))
+        .line("Decisions", status.decisions)
+        .line("Faults", if faults.is_empty() { "none".to_owned() } else { joined(&faults) })
+        .line("Breaker", breaker)
+        .line("Refused", status.last_refusal.as_deref().unwrap_or(""));
+}

@@ -1,0 +1,50 @@
+//! `Key:   value` lines and indented lists.
+
+use tenure_core::objects::Metadata;
+
+/// Where values begin.
+const COLUMN: usize = 18;
+
+/// A text that grows line by line.
+#[derive(Debug, Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    /// One key and its value; nothing for an empty value.
+    pub(super) fn line(&mut self, key: &str, value: impl std::fmt::Display) -> &mut Self {
+        let value = value.to_string();
+        if !value.is_empty() {
+            self.0.push_str(&format!("{:<COLUMN$}{value}\n", format!("{key}:")));
+        }
+        self
+    }
+
+    /// A key and one indented line per item; `none` where there is none.
+    pub(super) fn list(&mut self, key: &str, items: impl IntoIterator<Item = String>) -> &mut Self {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
+            return self.line(key, "none");
+        }
+        self.0.push_str(&format!("{key}:\n"));
+        items.for_each(|item| self.0.push_str(&format!("  {item}\n")));
+        self
+    }
+
+    pub(super) fn metadata(&mut self, metadata: &Metadata) -> &mut Self {
+        self.line("Name", &metadata.name);
+        let pairs = |of: &std::collections::BTreeMap<String, String>| {
+            of.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+        };
+        self.line("Labels", pairs(&metadata.labels));
+        self.line("Annotations", pairs(&metadata.annotations))
+    }
+
+    pub(super) fn finish(&mut self) -> String {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// Numbers of this and that, the ones that are not zero first of all readable: `3 held, 1 resting`.
+pub(super) fn joined<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,214 @@
+//! The columns of each kind.
+
+use tenure_core::decision::{DecidedBy, DecisionRecord, StepOutcome};
+use tenure_core::objects::PolicySource;
+use tenure_engine::LeaseView;
+
+use crate::age::age;
+use crate::table::dash;
+use crate::wire::{Policy, Pool, Reservation};
+
+/// So much of a container id tells it from others, as other tools show it.
+const SHORT_ID: usize = 12;
+
+/// Something that is a line of a table.
+pub(super) trait Row {
+    const HEADER: &'static [&'static str];
+    const WIDE_HEADER: &'static [&'static str];
+    fn name(&self) -> String;
+    fn cells(&self) -> Vec<String>;
+    fn wide_cells(&self) -> Vec<String>;
+}
+
+impl Row for Pool {
+    const HEADER: &'static [&'static str] =
+        &["NAME", "CIDR", "SIZE", "FREE", "HELD", "RESTING", "RETAINED", "QUARANTINED", "STATUS"];
+    const WIDE_HEADER: &'static [&'static str] =
+        &["LINGERING", "OUT-OF-RANGE", "SPACE", "GATEWAY", "PRIORITY", "COOLDOWN", "NETWORKS"];
+
+    fn name(&self) -> String {
+        self.metadata.name.to_string()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let status = self.status.clone().unwrap_or_default();
+        let counts = status.counts();
+        let word = match (status.terminating, self.spec.disabled, counts.free) {
+            (true, _, _) => "Terminating",
+            (_, true, _) => "Disabled",
+            (_, _, 0) => "Exhausted",
+            _ => "Ready",
+        };
+        let numbers = [
+            counts.size,
+            counts.free,
+            counts.held,
+            counts.resting,
+            counts.retained,
+            counts.quarantined,
+        ];
+        let mut cells = vec![self.name(), self.spec.cidr.to_string()];
+        cells.extend(numbers.map(|number| number.to_string()));
+        cells.push(word.to_owned());
+        cells
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let counts = self.status.clone().unwrap_or_default().counts();
+        let networks: Vec<_> = self.spec.networks.iter().map(ToString::to_string).collect();
+        vec![
+            counts.lingering.to_string(),
+            counts.out_of_range.to_string(),
+            self.spec.space.to_string(),
+            dash(self.spec.gateway.map(|gateway| gateway.to_string()).unwrap_or_default()),
+            self.spec.priority.to_string(),
+            self.spec.cooldown.to_string(),
+            if networks.is_empty() { "all".to_owned() } else { networks.join(",") },
+        ]
+    }
+}
+
+impl Row for Reservation {
+    const HEADER: &'static [&'static str] = &["NAME", "ADDRESSES", "SPACE", "REASON"];
+    const WIDE_HEADER: &'static [&'static str] = &[];
+
+    fn name(&self) -> String {
+        self.metadata.name.to_string()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name(),
+            self.spec.addresses.join(","),
+            self.spec.space.to_string(),
+            dash(self.spec.reason.clone().unwrap_or_default()),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Row for Policy {
+    const HEADER: &'static [&'static str] =
+        &["NAME", "VERSION", "HOOKS", "MODE", "DECISIONS", "FAULTS", "STATUS"];
+    const WIDE_HEADER: &'static [&'static str] = &["SOURCE", "PRIORITY", "COMPONENT", "DIGEST"];
+
+    fn name(&self) -> String {
+        self.metadata.name.to_string()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Some(status) = &self.status else {
+            let mut cells = vec![self.name()];
+            cells.extend(["-", "-", "-", "-", "-", "NotServed"].map(str::to_owned));
+            return cells;
+        };
+        let word = match (status.breaker_open, &status.last_refusal) {
+            (true, _) => "BreakerOpen",
+            (_, Some(_)) => "UpdateRefused",
+            _ => "Serving",
+        };
+        let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
+        let hooks: Vec<String> =
+            status.hooks.iter().map(|hook| format!("{hook:?}").to_lowercase()).collect();
+        vec![
+            self.name(),
+            status.version.clone(),
+            hooks.join(","),
+            status.mode.clone(),
+            status.decisions.to_string(),
+            faults.to_string(),
+            word.to_owned(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let source = match &self.spec.source {
+            PolicySource::Bundled(name) => format!("bundled:{name}"),
+            PolicySource::File(path) => format!("file:{}", path.display()),
+        };
+        let status = self.status.as_ref();
+        vec![
+            source,
+            self.spec.priority.to_string(),
+            dash(status.map(|s| s.component.clone()).unwrap_or_default()),
+            dash(status.map(|s| s.digest.to_string()).unwrap_or_default()),
+        ]
+    }
+}
+
+impl Row for LeaseView {
+    const HEADER: &'static [&'static str] =
+        &["ADDRESS", "POOL", "VIEW", "OWNER", "CONTAINER", "NETWORK", "IFNAME", "AGE"];
+    const WIDE_HEADER: &'static [&'static str] = &["GEN", "NODE", "KEY", "PROVED", "CONTAINER-ID"];
+
+    fn name(&self) -> String {
+        self.lease.key().to_string()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let attachment = &self.lease.attachment;
+        vec![
+            self.name(),
+            self.lease.pool.to_string(),
+            self.view.clone(),
+            self.lease.owner.to_string(),
+            attachment.container.as_str().chars().take(SHORT_ID).collect(),
+            attachment.network.to_string(),
+            attachment.ifname.to_string(),
+            age(self.lease.bound_at),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let key = self.lease.sticky.as_ref().map(|sticky| sticky.key.to_string());
+        vec![
+            self.lease.generation.0.to_string(),
+            self.lease.node.name.to_string(),
+            dash(key.unwrap_or_default()),
+            if self.proved { "yes" } else { "-" }.to_owned(),
+            self.lease.attachment.container.to_string(),
+        ]
+    }
+}
+
+impl Row for DecisionRecord {
+    const HEADER: &'static [&'static str] = &["ID", "HOOK", "BY", "ASKED", "AGE"];
+    const WIDE_HEADER: &'static [&'static str] = &["FUEL", "MICROS", "ANSWER"];
+
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let by = match &self.by {
+            DecidedBy::BuiltIn => "built-in".to_owned(),
+            DecidedBy::Policy { name, .. } => name.to_string(),
+        };
+        let asked: Vec<String> = self
+            .steps
+            .iter()
+            .map(|step| match &step.outcome {
+                StepOutcome::Decided => format!("{}=decided", step.policy),
+                StepOutcome::Abstained => format!("{}=abstained", step.policy),
+                StepOutcome::Fault { kind, .. } => format!("{}={}", step.policy, kind.as_str()),
+                StepOutcome::Skipped => format!("{}=skipped", step.policy),
+            })
+            .collect();
+        vec![
+            self.name(),
+            format!("{:?}", self.hook).to_lowercase(),
+            by,
+            dash(asked.join(",")),
+            age(self.at),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let fuel: u64 = self.steps.iter().map(|step| step.fuel).sum();
+        let micros: u64 = self.steps.iter().map(|step| step.micros).sum();
+        vec![fuel.to_string(), micros.to_string(), self.answer.to_string()]
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a command failed, and the exit code that says so to a script.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use crate::kinds::Thing;
+
+/// An error of a command. `Display` names the object and the next step.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("{why}")]
+    Usage { why: String },
+    #[error(
+        "the daemon does not answer on {socket}: {why}\nIs it running? Start it with `systemctl start tenured` (or `tenured --admin-socket {socket}`), or name another socket with --socket or TENURE_SOCKET.",
+        socket = .socket.display()
+    )]
+    Unreachable { socket: PathBuf, why: String },
+    #[error("{}{}", .place, .refusal.message)]
+    Refused {
+        /// `pools.yaml, document 2, line 7: `, or empty.
+        place: String,
+        refusal: Refusal,
+    },
+    #[error(
+        "the daemon's answer to {request} cannot be read: {why}; are `tenure` and `tenured` of one version? See `tenure version`"
+    )]
+    BadAnswer { request: String, why: String },
+    #[error("no answer to {request} within {seconds} s; see `tenure status`")]
+    TimedOut { request: String, seconds: u64 },
+    #[error("{place}: {why}")]
+    Manifest { place: String, why: String },
+    #[error("{act} {path}: {source}")]
+    File { act: &'static str, path: String, source: io::Error },
+    #[error("writing the output: {source}")]
+    Output { source: io::Error },
+    #[error("{what} not found; {next}")]
+    NotFound { what: String, next: &'static str },
+    #[error("{what}")]
+    NotDone { what: String },
+}
+
+/// The error shape of the admin API.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) kind: String,
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) field: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::Refused { place: String::new(), refusal }
+    }
+
+    /// The daemon knows no such object.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.kind == "notFound")
+    }
+
+    /// An object that is not there is one to be listed.
+    pub(crate) fn or_see(mut self, kind: Thing) -> Self {
+        if let Self::Refused { refusal, .. } = &mut self
+            && refusal.kind == "notFound"
+        {
+            let next = match kind {
+                Thing::Lease => {
+                    "no row is kept of it: it is free, or in no pool (`tenure get pools`)"
+                }
+                _ => kind.list_command(),
+            };
+            refusal.message = format!("{}; {next}", refusal.message);
+        }
+        self
+    }
+
+    /// The promise of `tenure --help`.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage { .. } => 2,
+            Self::NotFound { .. } => 3,
+            Self::Refused { refusal, .. } => match refusal.kind.as_str() {
+                "notFound" => 3,
+                "refused" => 4,
+                _ => 1,
+            },
+            Self::Unreachable { .. } => 5,
+            Self::BadAnswer { .. }
+            | Self::TimedOut { .. }
+            | Self::Manifest { .. }
+            | Self::File { .. }
+            | Self::Output { .. }
+            | Self::NotDone { .. } => 1,
+        })
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(source: io::Error) -> Self {
+        Self::Output { source }
+    }
+}

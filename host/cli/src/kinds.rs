@@ -1,0 +1,77 @@
+//! The words for kinds, as users of kubectl would type them.
+
+use std::str::FromStr;
+
+use tenure_core::objects::ObjectKind;
+
+/// Anything that can be got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thing {
+    Pool,
+    Reservation,
+    Policy,
+    Lease,
+    Decision,
+}
+
+impl Thing {
+    /// The folder of the API.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Pool => "pools",
+            Self::Reservation => "reservations",
+            Self::Policy => "policies",
+            Self::Lease => "leases",
+            Self::Decision => "decisions",
+        }
+    }
+
+    /// The word before the `/` of `-o name`.
+    pub(crate) fn singular(self) -> &'static str {
+        match self {
+            Self::Pool => "ippool",
+            Self::Reservation => "ipreservation",
+            Self::Policy => "ipampolicy",
+            Self::Lease => "iplease",
+            Self::Decision => "decision",
+        }
+    }
+
+    /// Where the names of this kind are listed.
+    pub(crate) fn list_command(self) -> &'static str {
+        match self {
+            Self::Pool => "`tenure get pools` lists them",
+            Self::Reservation => "`tenure get reservations` lists them",
+            Self::Policy => "`tenure get policies` lists them",
+            Self::Lease => "`tenure get leases` lists them",
+            Self::Decision => "`tenure get decisions` lists them",
+        }
+    }
+
+    pub(crate) fn of(kind: ObjectKind) -> Self {
+        match kind {
+            ObjectKind::IPPool => Self::Pool,
+            ObjectKind::IPReservation => Self::Reservation,
+            ObjectKind::IPAMPolicy => Self::Policy,
+        }
+    }
+}
+
+impl FromStr for Thing {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Ok(match word.to_ascii_lowercase().as_str() {
+            "pool" | "pools" | "ippool" | "ippools" | "po" => Self::Pool,
+            "reservation" | "reservations" | "ipreservation" | "ipreservations" | "res" => {
+                Self::Reservation
+            }
+            "policy" | "policies" | "ipampolicy" | "ipampolicies" | "pol" => Self::Policy,
+            "lease" | "leases" | "iplease" | "ipleases" | "address" | "addresses" | "ip" => {
+                Self::Lease
+            }
+            "decision" | "decisions" => Self::Decision,
+            _ => return Err("it must be pools, leases, reservations, policies or decisions".into()),
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! The parts of `cargo xtask bench` that run inside one process: durable ADDs, one decision, cost by pool size.
+//!
+//! It runs what the daemon runs: redb on a real disk with fsync, the kernel witness, the shipped Wasm policies.
+//! Each line of its output is one JSON object; `cargo xtask bench` makes the table.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark stops at the first surprise"
+)]
+
+mod adds;
+mod decisions;
+mod site;
+
+use serde_json::json;
+
+/// One figure: the median of its runs.
+pub(crate) fn report(bench: &str, case: &str, unit: &str, mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let (median, runs) = (figures[figures.len() / 2], figures.len());
+    let round = |figure: f64| (figure * 100.0).round() / 100.0;
+    println!(
+        "{}",
+        json!({
+            "bench": bench, "case": case, "unit": unit, "ours": round(median), "peer": null, "peer_name": null,
+            "ratio": null, "runs": runs, "min": round(figures[0]), "max": round(figures[runs - 1]),
+        })
+    );
+    median
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (which, folder, policies) =
+        (args.next().unwrap(), args.next().unwrap(), args.next().unwrap());
+    let site = site::Folders { state: folder.into(), policies: policies.into() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        match which.as_str() {
+            "durable" => adds::durable(&site).await,
+            "pool-size" => adds::pool_size(&site).await,
+            "select" => decisions::select(&site),
+            other => panic!("no benchmark {other:?}"),
+        }
+    });
+}

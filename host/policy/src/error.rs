@@ -1,0 +1,245 @@
+//! What can go wrong with the host itself and with a policy that is to be loaded.
+
+use std::path::PathBuf;
+
+use tenure_core::decision::Hook;
+use tenure_core::error::{Coded, Kind};
+use tenure_core::name::{Digest, ObjectName};
+use tenure_core::ports::PolicyRefusal;
+
+use crate::fault::Fault;
+use crate::limits::{COMPONENT_BYTES, SETTINGS_BYTES};
+
+/// An act of the policy host that failed. Faults of a policy at work are no errors: they are
+/// answered by the built-in strategy and counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyHostError {
+    /// wasmtime could not be set up.
+    #[error("the Wasm engine cannot start: {0}; does the machine limit address space (ulimit -v)?")]
+    Engine(String),
+    /// No memory layout was left to try.
+    #[error("the Wasm engine cannot start: no memory layout was given")]
+    NoLayout,
+    /// The thread that measures deadlines could not be started.
+    #[error("the thread that measures the deadlines of policies cannot start")]
+    Ticker(#[source] std::io::Error),
+
+    /// `bundled` names no file in the policy folder.
+    #[error("there is no shipped policy {name:?}; {}", shipped_hint(.folder, .shipped))]
+    NotShipped {
+        /// The name in the source.
+        name: String,
+        /// The policy folder.
+        folder: PathBuf,
+        /// What it holds.
+        shipped: Vec<String>,
+    },
+    /// The file of the component cannot be read.
+    #[error("{} cannot be read; is the path right on the machine of the daemon?", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The component is larger than the host reads.
+    #[error("{} is larger than {COMPONENT_BYTES} bytes; build it with the profile `policy` (stripped, optimised for size)", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The object asks for another digest.
+    #[error(
+        "it is {found}, and spec.digest asks for {wanted}; correct spec.digest or restore the file"
+    )]
+    Digest {
+        /// What was read.
+        found: Digest,
+        /// What was asked for.
+        wanted: Digest,
+    },
+    /// A limit of the object is out of bounds.
+    #[error("{0}")]
+    Limits(String),
+    /// The file is something else.
+    #[error("it is {what}, not a Wasm component; {hint}")]
+    NotAComponent {
+        /// What it seems to be.
+        what: String,
+        /// How to get a component.
+        hint: &'static str,
+    },
+    /// It wants more of the host than a policy gets.
+    #[error("it imports {}, and a policy may import only tenure:policy/host and types at 0.1; {hint}", .imports.join(", "))]
+    Imports {
+        /// All of them.
+        imports: Vec<String>,
+        /// How to get rid of them.
+        hint: &'static str,
+    },
+    /// It exports nothing that the host asks for.
+    #[error("it exports no {what}, only {}; name the hooks in `tenure_policy::export!`", listed(.exports))]
+    NoHooks {
+        /// `lifecycle` or `hook`.
+        what: &'static str,
+        /// What it exports.
+        exports: Vec<String>,
+    },
+    /// It exports an interface of the contract that this host does not know.
+    #[error(
+        "it exports {export}, and this host knows only the interfaces of tenure:policy at 0.1: use the SDK of this host"
+    )]
+    UnknownExport {
+        /// The interface.
+        export: String,
+    },
+    /// The object asks for a hook that the component lacks.
+    #[error("spec.hooks asks for {}, but it exports only {}", hook_name(*.wanted), hook_names(.exported))]
+    HookMissing {
+        /// The hook.
+        wanted: Hook,
+        /// What it exports.
+        exported: Vec<Hook>,
+    },
+    /// Cranelift refused it, or took too long.
+    #[error("{0}")]
+    Compile(String),
+    /// An interface has another shape than in the contract.
+    #[error(
+        "its interface `{interface}` differs from the contract: {why}; build it with the SDK of this host"
+    )]
+    Shape {
+        /// `lifecycle`, `select`, `affinity` or `reclaim`.
+        interface: &'static str,
+        /// What wasmtime said.
+        why: String,
+    },
+    /// It failed where no policy may fail.
+    #[error("{} ({})", .0.message, .0.kind.as_str())]
+    Faulted(FaultText),
+    /// It says something unusable about itself.
+    #[error("{0}")]
+    Description(String),
+    /// Its settings do not fit.
+    #[error("spec.settings does not fit:{}", .0.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+    Settings(Vec<String>),
+    /// Its settings are too long.
+    #[error("spec.settings has {0} bytes; at most {SETTINGS_BYTES} are allowed")]
+    SettingsTooLong(usize),
+    /// It refused in `init` what it had just accepted.
+    #[error("`init` refuses settings that its schema and `validate-settings` accept: {}; this is a defect of the policy", .0.join("; "))]
+    SettingsLie(Vec<String>),
+    /// A synthetic request made it fail.
+    #[error("a {} request with {rows} row(s) failed: {} ({})", hook_name(*.hook), .fault.message, .fault.kind.as_str())]
+    Smoke {
+        /// The hook.
+        hook: Hook,
+        /// Rows of the request.
+        rows: usize,
+        /// How it failed.
+        fault: FaultText,
+    },
+}
+
+/// A fault in public clothes.
+#[derive(Debug)]
+pub struct FaultText {
+    /// The kind.
+    pub kind: tenure_core::decision::FaultKind,
+    /// In words.
+    pub message: String,
+}
+
+// === impl PolicyHostError ===
+
+impl PolicyHostError {
+    pub(crate) fn engine(error: wasmtime::Error) -> Self {
+        Self::Engine(format!("{error:#}"))
+    }
+
+    /// What the host was doing, as a gerund.
+    #[must_use]
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => "starting the engine",
+            Self::NotShipped { .. } | Self::Read { .. } | Self::TooLarge { .. } => {
+                "reading the component"
+            }
+            Self::Digest { .. } => "checking the digest",
+            Self::Limits(_) => "checking the limits",
+            Self::NotAComponent { .. } => "recognising the file",
+            Self::Imports { .. } => "checking the imports",
+            Self::NoHooks { .. } | Self::UnknownExport { .. } | Self::HookMissing { .. } => {
+                "checking the exports"
+            }
+            Self::Compile(_) => "compiling",
+            Self::Shape { .. } | Self::Faulted(_) => "making a trial instance",
+            Self::Description(_) => "reading its description",
+            Self::Settings(_) | Self::SettingsTooLong(_) | Self::SettingsLie(_) => {
+                "checking the settings"
+            }
+            Self::Smoke { .. } => "trying its hooks",
+        }
+    }
+
+    /// As the port tells it.
+    pub(crate) fn refusal(&self, policy: &ObjectName) -> PolicyRefusal {
+        let cause = std::error::Error::source(self).map(|c| format!(": {c}")).unwrap_or_default();
+        PolicyRefusal { policy: policy.clone(), stage: self.stage(), why: format!("{self}{cause}") }
+    }
+}
+
+impl Coded for PolicyHostError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => "POLICY_ENGINE",
+            _ => "POLICY_REFUSED",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => Kind::Operator,
+            _ => Kind::Invalid,
+        }
+    }
+}
+
+impl From<Fault> for FaultText {
+    fn from(fault: Fault) -> Self {
+        Self { kind: fault.kind, message: fault.message }
+    }
+}
+
+impl From<Fault> for PolicyHostError {
+    fn from(fault: Fault) -> Self {
+        Self::Faulted(fault.into())
+    }
+}
+
+/// The name of a hook in the contract.
+pub(crate) fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Select => "select",
+        Hook::Affinity => "affinity",
+        Hook::Reclaim => "reclaim",
+    }
+}
+
+fn hook_names(hooks: &[Hook]) -> String {
+    hooks.iter().map(|hook| hook_name(*hook)).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nothing at all".to_owned() } else { names.join(", ") }
+}
+
+fn shipped_hint(folder: &std::path::Path, shipped: &[String]) -> String {
+    let folder = folder.display();
+    if shipped.is_empty() {
+        return format!("{folder} holds none at all: is the policy folder set right?");
+    }
+    format!("{folder} holds {}", shipped.join(", "))
+}

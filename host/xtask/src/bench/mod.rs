@@ -1,0 +1,96 @@
+//! `cargo xtask bench`: release builds, one run, side by side with what we compare against.
+
+mod figures;
+mod memory;
+mod processes;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{policies, sandbox, tools, workspace};
+use figures::Figure;
+
+/// All benchmarks, in the order in which they run.
+pub(crate) const ALL: [&str; 5] = ["process", "durable", "select", "pool-size", "memory"];
+
+/// What the benchmarks run.
+pub(crate) struct Built {
+    pub(crate) tools: PathBuf,
+    pub(crate) bin: PathBuf,
+    pub(crate) plugin: PathBuf,
+    pub(crate) policies: PathBuf,
+}
+
+/// Runs the named benchmarks, or all.
+pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
+    for name in names {
+        ensure!(
+            ALL.contains(&name.as_str()),
+            "no benchmark {name:?}; there are {}",
+            ALL.join(", ")
+        );
+    }
+    let built = Built {
+        tools: tools::install()?,
+        policies: policies::build().map(|_| workspace::target().join("policies"))?,
+        plugin: workspace::build_plugin()?,
+        bin: workspace::build_daemon("release")?,
+    };
+    workspace::cargo(&["build", "--release", "-p", "tenure-daemon", "--example", "bench"])?;
+    sandbox::enter()?;
+    workspace::run(Command::new("ip").args(["netns", "add", "bench"]))?;
+    // On the disk of the workspace: a temporary folder may be memory, and then nothing is durable.
+    let folder = workspace::target().join(format!("bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let outcome = run_all(names, &built, &folder, json);
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome
+}
+
+fn run_all(
+    names: &[String],
+    built: &Built,
+    folder: &std::path::Path,
+    json: bool,
+) -> anyhow::Result<()> {
+    let mut all: Vec<Figure> = Vec::new();
+    figures::machine(folder)?;
+    for name in ALL {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        eprintln!("running {name} ...");
+        let figures = match name {
+            "process" => processes::run(built, folder)?,
+            "memory" => memory::run(built, folder)?,
+            inside => inside_one_process(inside, built, folder)?,
+        };
+        if json {
+            figures.iter().for_each(|figure| println!("{}", figure.to_json()));
+        }
+        all.extend(figures);
+    }
+    if !json {
+        figures::table(&all);
+    }
+    Ok(())
+}
+
+fn inside_one_process(
+    name: &str,
+    built: &Built,
+    folder: &std::path::Path,
+) -> anyhow::Result<Vec<Figure>> {
+    let output = Command::new(built.bin.join("examples/bench"))
+        .arg(name)
+        .arg(folder)
+        .arg(&built.policies)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("running the benchmark program")?;
+    ensure!(output.status.success(), "benchmark {name} ended with {}", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
