@@ -165,7 +165,7 @@ impl Table {
         // Stable, and the map is in the order of names.
         ordered.sort_by_key(|installed| {
             let spec = &installed.version.spec;
-            (Reverse(spec.priority), Reverse(specificity(&spec.scope)))
+            (Reverse(specificity(&spec.scope)), Reverse(spec.priority))
         });
         Self { by_name, ordered }
     }

@@ -208,9 +208,6 @@ fn if_held(value: affinity_types::IfHeld) -> IfHeld {
 }
 
 fn distinct(rows: &[u32]) -> Checked<()> {
-    if rows.len() < 99 {
-        return Ok(());
-    }
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
     match sorted.windows(2).find_map(|pair| (pair.first() == pair.last()).then(|| pair.first())) {

@@ -131,7 +131,7 @@ impl PolicyHost {
     pub(crate) fn roll_back(&self, failed: &Arc<Installed>, cause: &str) {
         let now = self.clock.now();
         let Some(previous) = &failed.previous else { return };
-        if now.since(failed.since) <= ON_PROBATION {
+        if now.since(failed.since) > ON_PROBATION {
             return;
         }
         let name = &failed.version.name;

@@ -138,7 +138,7 @@ impl Row {
         match self {
             Self::Judged(verdict) => verdict,
             Self::Open => builtin::verdict(lease),
-            Self::Faulted | Self::Closed => builtin::verdict(lease),
+            Self::Faulted | Self::Closed => builtin::cautious_verdict(),
         }
     }
 }

@@ -92,9 +92,16 @@ impl Select for PoolOrder {
     ) -> Result<Selection, PolicyError> {
         let rows: Vec<Candidate> =
             candidates.iter().filter(|row| request.wants(row.family)).collect();
+        // Families that no source has named yet; once there are none, weaker sources do not matter.
+        let mut open: Vec<Family> = Family::ALL.to_vec();
+        open.retain(|family| rows.iter().any(|row| row.family == *family));
         let mut sources = Vec::new();
         for source in self.sources(&request.holder, &rows)? {
+            if open.is_empty() {
+                break;
+            }
             if !source.rows.is_empty() {
+                open.retain(|family| !source.rows.iter().any(|row| row.family == *family));
                 sources.push(source);
             } else if self.0.on_unknown == OnUnknown::Deny {
                 return Ok(Selection::Deny(refusal(&source)));
@@ -128,8 +135,10 @@ impl PoolOrder {
             let name = "the CNI configuration".to_owned();
             sources.push(Source { name, listed: String::new(), rows: configured });
         }
-        if !self.0.default_pools.is_empty() {
-            sources.push(source("defaultPools", &self.0.default_pools, rows));
+        // Defaults are for everybody: nobody in particular wished for them, so they refuse nobody.
+        let defaults = source("defaultPools", &self.0.default_pools, rows);
+        if !defaults.rows.is_empty() {
+            sources.push(defaults);
         }
         Ok(sources)
     }
@@ -232,6 +241,13 @@ mod tests {
             ask(r#"{"onUnknown": "ignore"}"#, 1, &[(POD, "grey")]),
             Selection::Ranked(vec![2])
         );
+    }
+
+    #[test]
+    fn a_list_that_does_not_matter_any_more_refuses_nobody() {
+        let attributes = [(POD, "red"), (NAMESPACE, "grey")];
+        assert_eq!(ask("{}", 1, &attributes), Selection::Ranked(vec![1]));
+        assert!(matches!(ask("{}", 3, &attributes), Selection::Deny(_)), "IPv6 is still open");
     }
 
     #[test]
