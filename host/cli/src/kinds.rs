@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use tenure_core::decision::Hook;
 use tenure_core::objects::ObjectKind;
 
 /// Anything that can be got.
@@ -62,7 +63,7 @@ impl FromStr for Thing {
 
     fn from_str(word: &str) -> Result<Self, String> {
         Ok(match word.to_ascii_lowercase().as_str() {
-            "pool" | "pools" | "ippool" | "ippools" | "po" => Self::Pool,
+            "pool" | "pools" | "ippool" | "ippools" => Self::Pool,
             "reservation" | "reservations" | "ipreservation" | "ipreservations" | "res" => {
                 Self::Reservation
             }
@@ -73,5 +74,14 @@ impl FromStr for Thing {
             "decision" | "decisions" => Self::Decision,
             _ => return Err("it must be pools, leases, reservations, policies or decisions".into()),
         })
+    }
+}
+
+/// A hook as policies and metrics write it.
+pub(crate) fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Select => "select",
+        Hook::Affinity => "affinity",
+        Hook::Reclaim => "reclaim",
     }
 }

@@ -45,9 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|source| {
-            CliError::File { act: "starting the runtime", path: String::new(), source }
-        })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| CliError::NotDone { what: format!("starting the runtime: {error}") })?;
     runtime.block_on(commands::run(cli))
 }

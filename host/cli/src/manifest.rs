@@ -121,3 +121,56 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> CliError + use<> {
     let path = path.display().to_string();
     move |source| CliError::File { act: "reading", path: path.clone(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_need_no_quotes() {
+        let text = "
+apiVersion: tenure.dev/v1alpha1
+kind: IPPool
+metadata: {name: blue-v4}
+spec:
+  cidr: 10.6.0.0/16
+  ranges: [10.6.1.0-10.6.1.255, 10.6.4.0/24]     # default: the whole CIDR
+  exclude: [10.6.1.1]
+  gateway: 10.6.0.1
+  routes: [{dst: 0.0.0.0/0}]
+  cooldown: 120s
+---
+apiVersion: tenure.dev/v1alpha1
+kind: IPPool
+metadata: {name: blue-v6}
+spec:
+  cidr: fd00:1::/64
+  gateway: fd00:1::1
+  exclude:
+  - fd00:1:0:0:0:0:0:2
+  - fd00:1::10-fd00:1::20
+---
+";
+        let manifests = parse("pools.yaml", text).unwrap();
+        let names: Vec<_> = manifests.iter().map(|m| m.object.name().as_str()).collect();
+        assert_eq!(names, ["blue-v4", "blue-v6"]);
+    }
+
+    #[test]
+    fn a_refusal_is_placed_only_where_its_object_was_read() {
+        let text = |name: &str| {
+            format!(
+                "apiVersion: tenure.dev/v1alpha1\nkind: IPPool\nmetadata: {{name: {name}}}\nspec: {{cidr: 10.0.0.0/24}}\n"
+            )
+        };
+        let both = format!("{}---\n{}", text("blue"), text("blue-2"));
+        let manifests = parse("pools.yaml", &both).unwrap();
+        let placed = |message: &str| {
+            let refusal = Refusal { kind: "refused".into(), message: message.into(), field: None };
+            locate(refusal, &manifests).to_string()
+        };
+        let second = placed("IPPool blue-2: spec.cidr overlaps");
+        assert!(second.starts_with("pools.yaml, document 2, line 9: IPPool blue-2"), "{second}");
+        assert_eq!(placed("IPPool other: no"), "IPPool other: no");
+    }
+}

@@ -93,6 +93,7 @@ impl PoolStatus {
     }
 }
 
+/// Spelled out, because a plain `default` would ask for `Status: Default`.
 fn none<T>() -> Option<T> {
     None
 }

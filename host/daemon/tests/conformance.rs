@@ -117,7 +117,7 @@ fn a_pod_is_named_in_its_lease_and_bad_input_changes_nothing() {
     netns("c1");
     let config = lab.network("1.1.0", "bridge", json!({"ipam": {"poolz": ["v4"]}}));
     let refused = lab.plugin("ADD", "c1", &config);
-    assert_eq!(refused.code(), 7);
+    assert_eq!(refused.code(), 2);
     let text = refused.body.to_string();
     assert!(text.contains("poolz") && text.contains("pools"), "{text}");
     let config = lab.network("1.1.0", "bridge", json!({"ipam": {"pools": ["v4"]}}));

@@ -8,40 +8,18 @@
 
 mod lab;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use lab::history::{History, Hold, check};
 use lab::{Answer, Lab, call, netns, until};
 use serde_json::{Value, json};
 
 const KILLS: usize = 200;
 const CLIENTS: usize = 32;
-
-/// A certain hold of an address, in ticks of one counter.
-#[derive(Debug, Clone, Copy)]
-struct Hold {
-    address: IpAddr,
-    client: usize,
-    from: u64,
-    to: u64,
-}
-
-#[derive(Default)]
-struct History {
-    clock: AtomicU64,
-    holds: Mutex<Vec<Hold>>,
-    stop: AtomicBool,
-}
-
-impl History {
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::SeqCst)
-    }
-}
 
 #[test]
 fn two_hundred_kills_under_load_break_no_promise() {
@@ -96,7 +74,7 @@ fn run_client(client: usize, history: &History, socket: &Path, config: &Value) -
             assert_eq!(again, addresses, "I2, I4: the same ADD got another answer");
         }
         let to = history.tick();
-        let certain = |address| Hold { address, client, from, to };
+        let certain = |address| Hold { address, from, to };
         history.holds.lock().unwrap().extend(addresses.into_iter().map(certain));
         until("a DEL is answered (I5)", || verb("DEL").is_some_and(|answer| answer.exit == 0));
         rounds += 1;
@@ -119,22 +97,9 @@ fn add(history: &History, verb: &dyn Fn(&str) -> Option<Answer>) -> Option<Vec<I
     }
 }
 
-fn check(holds: &[Hold]) {
-    let mut by_address: HashMap<IpAddr, Vec<Hold>> = HashMap::new();
-    for hold in holds {
-        by_address.entry(hold.address).or_default().push(*hold);
-    }
-    for holds in by_address.values_mut() {
-        holds.sort_by_key(|hold| hold.from);
-        for pair in holds.windows(2) {
-            assert!(pair[0].to < pair[1].from, "I1: held twice: {pair:?}");
-        }
-    }
-}
-
 #[test]
 #[should_panic(expected = "I1: held twice")]
 fn the_checker_sees_an_address_held_twice() {
-    let hold = |client, from, to| Hold { address: "10.0.0.1".parse().unwrap(), client, from, to };
-    check(&[hold(0, 1, 5), hold(1, 4, 9)]);
+    let hold = |from, to| Hold { address: "10.0.0.1".parse().unwrap(), from, to };
+    check(&[hold(1, 5), hold(4, 9)]);
 }

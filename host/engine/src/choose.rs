@@ -312,7 +312,7 @@ impl Engine {
         let here = |key: &LeaseKey, state: &State| {
             state.ledger.pool_of(key).is_some_and(|pool| pools.contains(&pool))
         };
-        if self.prove(here) {
+        if self.proofs.may_look_on_demand(self.now().moment) && self.prove(here) {
             return self.take_in_turn(pools, &[Want::Pressed]);
         }
         self.sweep_now.notify_one();

@@ -21,12 +21,17 @@ const CLOSE_WATCH: Duration = Duration::from_secs(5);
 /// The pause between two looks grows from the first figure to the second with the age of the release.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// A full pool with a thousand releases takes some ten milliseconds to look after.
+const ON_DEMAND_APART: Duration = Duration::from_millis(50);
+
 /// Releases whose end is looked for closely.
 #[derive(Debug, Default)]
 pub(crate) struct Proofs {
     /// Written by `ask_for` and by the watch.
     open: Mutex<HashMap<LeaseKey, (Generation, Moment)>>,
     wake: Notify,
+    /// When a full pool last had all its unproved releases looked after.
+    on_demand: Mutex<Option<Moment>>,
 }
 
 impl Proofs {
@@ -37,6 +42,16 @@ impl Proofs {
         }
         drop(open);
         self.wake.notify_one();
+    }
+
+    /// Whether a full pool may have its releases looked after now: a crowd of callers shares one look.
+    pub(crate) fn may_look_on_demand(&self, now: Moment) -> bool {
+        let mut last = self.on_demand.lock();
+        let due = last.is_none_or(|last| now.since(last) >= ON_DEMAND_APART);
+        if due {
+            *last = Some(now);
+        }
+        due
     }
 
     /// How many are open.

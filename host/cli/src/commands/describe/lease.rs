@@ -1,6 +1,5 @@
 //! `describe lease`: who holds the address, by what right, and who held it before.
 
-use tenure_core::decision::DecidedBy;
 use tenure_core::lease::{Lease, LeaseState, PastHolder, Proof, QuarantineCause};
 use tenure_core::name::Digest;
 use tenure_engine::LeaseView;
@@ -114,12 +113,4 @@ fn past(holder: &PastHolder) -> String {
         holder.to.to_rfc3339(),
         holder.ended_by
     )
-}
-
-/// The words for who decided.
-pub(super) fn by(decided: &DecidedBy) -> String {
-    match decided {
-        DecidedBy::BuiltIn => "the built-in strategy".to_owned(),
-        DecidedBy::Policy { name, .. } => name.to_string(),
-    }
 }

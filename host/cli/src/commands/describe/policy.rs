@@ -1,14 +1,14 @@
 //! `describe policy`: what serves, how it fares, and what it decided last.
 
-use tenure_core::decision::DecisionRecord;
+use tenure_core::decision::{DecidedBy, DecisionRecord};
 use tenure_core::name::ObjectName;
-use tenure_core::objects::PolicySource;
+use tenure_core::objects::{PolicyMode, PolicySource};
 
-use super::lease::by;
 use super::text::{Text, joined};
 use crate::age::age;
 use crate::client::Client;
 use crate::error::CliError;
+use crate::kinds::hook_name;
 use crate::wire::{Items, Policy};
 
 /// Decisions shown, and among how many of the newest they are looked for.
@@ -25,7 +25,7 @@ pub(super) async fn describe(client: &Client, name: &ObjectName) -> Result<Strin
     fares(&mut text, &policy);
     let asked = |record: &&DecisionRecord| record.steps.iter().any(|step| step.policy == *name);
     let line = |record: &DecisionRecord| {
-        let hook = format!("{:?}", record.hook).to_lowercase();
+        let hook = hook_name(record.hook);
         format!("{}  {hook}  decided by {}  {} ago", record.id, by(&record.by), age(record.at))
     };
     text.list("Last decisions", decisions.items.iter().filter(asked).take(SHOWN).map(line));
@@ -38,9 +38,13 @@ fn wanted(text: &mut Text, policy: &Policy) {
         PolicySource::Bundled(name) => format!("bundled {name}"),
         PolicySource::File(path) => format!("file {}", path.display()),
     };
+    let mode = match spec.mode {
+        PolicyMode::Active => "active",
+        PolicyMode::Shadow => "shadow",
+    };
     let all = |what: String| if what.is_empty() { "all".to_owned() } else { what };
     text.line("Source", source)
-        .line("Mode", format!("{:?}", spec.mode).to_lowercase())
+        .line("Mode", mode)
         .line("Priority", spec.priority)
         .line("Namespaces", all(joined(&spec.scope.namespaces)))
         .line("Pools", all(joined(&spec.scope.pools)))
@@ -55,8 +59,7 @@ fn fares(text: &mut Text, policy: &Policy) {
         );
         return;
     };
-    let hooks: Vec<String> =
-        status.hooks.iter().map(|hook| format!("{hook:?}").to_lowercase()).collect();
+    let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
     let breaker =
         if status.breaker_open { "open: it is not asked for the time being" } else { "closed" };
     let faults = status.faults.iter().map(|(kind, count)| format!("{count} {}", kind.as_str()));
@@ -68,4 +71,12 @@ fn fares(text: &mut Text, policy: &Policy) {
         .line("Faults", if faults.is_empty() { "none".to_owned() } else { joined(&faults) })
         .line("Breaker", breaker)
         .line("Refused", status.last_refusal.as_deref().unwrap_or(""));
+}
+
+/// The words for who decided.
+fn by(decided: &DecidedBy) -> String {
+    match decided {
+        DecidedBy::BuiltIn => "the built-in strategy".to_owned(),
+        DecidedBy::Policy { name, .. } => name.to_string(),
+    }
 }

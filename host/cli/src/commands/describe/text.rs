@@ -44,7 +44,7 @@ impl Text {
     }
 }
 
-/// Numbers of this and that, the ones that are not zero first of all readable: `3 held, 1 resting`.
+/// One after another, on one line.
 pub(super) fn joined<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

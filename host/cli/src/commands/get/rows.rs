@@ -5,6 +5,7 @@ use tenure_core::objects::PolicySource;
 use tenure_engine::LeaseView;
 
 use crate::age::age;
+use crate::kinds::hook_name;
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -111,8 +112,7 @@ impl Row for Policy {
             _ => "Serving",
         };
         let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
-        let hooks: Vec<String> =
-            status.hooks.iter().map(|hook| format!("{hook:?}").to_lowercase()).collect();
+        let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
         vec![
             self.name(),
             status.version.clone(),
@@ -197,13 +197,7 @@ impl Row for DecisionRecord {
                 StepOutcome::Skipped => format!("{}=skipped", step.policy),
             })
             .collect();
-        vec![
-            self.name(),
-            format!("{:?}", self.hook).to_lowercase(),
-            by,
-            dash(asked.join(",")),
-            age(self.at),
-        ]
+        vec![self.name(), hook_name(self.hook).to_owned(), by, dash(asked.join(",")), age(self.at)]
     }
 
     fn wide_cells(&self) -> Vec<String> {
