@@ -310,8 +310,8 @@ proptest! {
                     resting.insert(lease.address, (lease, now, false, false));
                 }
                 Op::Prove(n) | Op::Linger(n) | Op::Silence(n) if !resting.is_empty() => {
-                    let (lease, _, proved, lingering) = { let len = resting.len(); resting.values_mut().nth(n % len) }.map_or_else(
-                        || panic!("no row"), |r| r);
+                    let nth = n % resting.len();
+                    let Some((lease, _, proved, lingering)) = resting.values_mut().nth(nth) else { continue };
                     let found = match op {
                         Op::Prove(_) => AfterRelease::OffLink,
                         Op::Linger(_) => AfterRelease::Lingers,

@@ -59,10 +59,10 @@ fn question(candidates: u32) -> SelectRequest {
         held_by_namespace: 0,
         held_by_controller: 0,
         priority: 0,
-        named: pool % 2 == 0,
+        named: pool.is_multiple_of(2),
         in_zone: false,
         by_selector: false,
-        order: (pool % 2 == 0).then_some(pool),
+        order: pool.is_multiple_of(2).then_some(pool),
     };
     SelectRequest {
         holder: Holder::default(),
