@@ -17,8 +17,8 @@ const UID: &str = "K8S_POD_UID";
 /// it is shown to policies and does nothing else.
 const KNOWN: [&str; 7] =
     [IGNORE_UNKNOWN, "IP", "GATEWAY", NAMESPACE, NAME, "K8S_POD_INFRA_CONTAINER_ID", UID];
-/// Those of [`KNOWN`] that policies do not see as `cni.args/KEY`: they are in the request itself.
-const TAKEN: [&str; 6] = [IGNORE_UNKNOWN, "IP", NAMESPACE, NAME, "K8S_POD_INFRA_CONTAINER_ID", UID];
+/// Those of [`KNOWN`] that policies do not see as `cni.args/KEY`: they say nothing about the holder.
+const SILENT: [&str; 3] = [IGNORE_UNKNOWN, "IP", "K8S_POD_INFRA_CONTAINER_ID"];
 
 /// The pairs of `CNI_ARGS`, each key once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,9 +73,9 @@ impl CniArgs {
         &self.0
     }
 
-    /// The pairs that have no meaning to us, for policies.
-    pub(crate) fn others(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.0.iter().filter(|(key, _)| !TAKEN.contains(&key.as_str()))
+    /// The pairs that policies may ask for as `cni.args/KEY`.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter().filter(|(key, _)| !SILENT.contains(&key.as_str()))
     }
 
     /// The pod that is named, or else the container itself.
@@ -135,7 +135,7 @@ mod tests {
         for yes in ["1", "true", "TRUE"] {
             let args =
                 CniArgs::parse(format!("NOMAD_JOB=x;IgnoreUnknown={yes}").as_bytes()).unwrap();
-            let others: Vec<_> = args.others().map(|(key, _)| key.as_str()).collect();
+            let others: Vec<_> = args.attributes().map(|(key, _)| key.as_str()).collect();
             assert_eq!(others, ["NOMAD_JOB"]);
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn addresses(
     one_per_family(asked)
 }
 
-/// Attributes for policies: the texts and the labels of `args.cni`, and the pairs of CNI_ARGS that mean nothing to us.
+/// Attributes for policies: the texts and the labels of `args.cni`, and the pairs of CNI_ARGS that say something about the holder.
 /// Where a key comes twice, the direct entry of `args.cni` counts, then the label.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub(crate) fn attributes(
     let mut put = |key: &str, value: &str| {
         attributes.insert(format!("{ATTRIBUTE}{key}"), value.to_owned());
     };
-    for (key, value) in args.others() {
+    for (key, value) in args.attributes() {
         put(key, value);
     }
     let Some(cni) = arguments(config)? else { return Ok(attributes) };

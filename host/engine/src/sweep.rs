@@ -30,6 +30,8 @@ use crate::{Engine, EngineError};
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// At most so many rows are forgotten, or looked for on their links, in one sweep.
 const SLICE: usize = 1000;
+/// Whoever wakes the sweep meanwhile shares the next one.
+const SWEEPS_APART: Duration = Duration::from_millis(200);
 /// So many rows go into one commit: a thousand zombies cost a handful of fsyncs.
 const COMMIT_SLICE: usize = 256;
 
@@ -72,7 +74,8 @@ impl Engine {
                 }
             };
             let regular = jittered(self.options.sweep);
-            pause = next.map_or(regular, |next| next.min(regular)).max(Duration::from_millis(50));
+            pause = next.map_or(regular, |next| next.min(regular)).max(SWEEPS_APART);
+            tokio::time::sleep(SWEEPS_APART).await;
         }
     }
 
@@ -85,27 +88,21 @@ impl Engine {
         let bound = self.state.lock().ledger.rows_where(|slot| slot.is_bound());
         let released = self.state.lock().ledger.rows_where(is_unproved);
         let looked_at = bound.len();
-        let (zombies, due) = self
-            .blocking(move |engine| {
-                let suspects = engine.look_at_bound(&bound);
-                engine.look_at_released(&released);
-                suspects
-            })
-            .await?;
-        let zombies = self.with_records(zombies).await?;
-        let (reclaimed, left) = self.reclaim(zombies).await?;
+        let suspects = self.blocking(move |engine| {
+            let suspects = engine.look_at_bound(&bound);
+            engine.look_at_released(&released);
+            suspects
+        });
+        let zombies = self.with_records(suspects.await?).await?;
+        let (reclaimed, next) = self.reclaim(zombies).await?;
         self.forget_old_rows().await?;
         self.finish_deletions().await?;
         self.counters.sweeps.one();
-        let next = [due, left].into_iter().flatten().min();
         Ok(Swept { looked_at, reclaimed, next })
     }
 
     /// What the witness says of each bound row; suspects with their series.
-    fn look_at_bound(
-        &self,
-        bound: &[RowAt],
-    ) -> (Vec<(RowAt, KernelSays, Suspicion)>, Option<Duration>) {
+    fn look_at_bound(&self, bound: &[RowAt]) -> Vec<(RowAt, KernelSays, Suspicion)> {
         let look = self.ports.kernel.look().ok();
         if look.is_none() {
             self.counters.sweeps_silent.one();
@@ -114,7 +111,6 @@ impl Engine {
         let mut zombies = Vec::new();
         let mut suspicions = std::mem::take(&mut *self.suspicions.lock());
         let mut kept = Suspicions::new();
-        let mut unseen = 0;
         for row in bound {
             let kernel = kernel_says(look.as_deref(), row);
             let before = suspicions.remove(&row.key).filter(|(g, _)| *g == row.slot.generation);
@@ -122,13 +118,22 @@ impl Engine {
                 kept.insert(row.key.clone(), (row.slot.generation, series));
                 zombies.push((row.clone(), kernel, series));
             }
-            if kernel == KernelSays::Alive && unseen < SLICE && is_unseen(row) {
-                unseen += 1;
-                self.see_on_link(look.as_deref(), row);
-            }
         }
         *self.suspicions.lock() = kept;
-        (zombies, None)
+        self.look_at_links(look.as_deref(), bound);
+        zombies
+    }
+
+    /// Looks for addresses that were not yet seen on a link, a slice of them at a time, beginning elsewhere each time.
+    fn look_at_links(&self, look: Option<&dyn KernelLook>, bound: &[RowAt]) {
+        let turn = usize::try_from(self.counters.sweeps.get()).unwrap_or(0).wrapping_mul(SLICE);
+        let start = turn.checked_rem(bound.len()).unwrap_or(0);
+        let rows = bound.iter().cycle().skip(start).take(bound.len());
+        let unseen =
+            rows.filter(|row| is_unseen(row) && kernel_says(look, row) == KernelSays::Alive);
+        for row in unseen.take(SLICE) {
+            self.see_on_link(look, row);
+        }
     }
 
     /// Remembers that an address stands on a link: only then its absence will be proof.

@@ -12,6 +12,7 @@
 
 mod slot;
 mod stock;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -20,115 +21,13 @@ use slot::Spot;
 pub use slot::{Here, Home, Print, Slot, Status};
 pub use stock::{Counts, UNPROVED_FLOOR};
 use stock::{Shelf, Stock};
+pub use terms::{AfterRelease, For, Hold, Now, RowAt, SETTLING, Unavailable, Want};
 
 use crate::address::{Family, from_number, to_number};
 use crate::lease::{Generation, Lease, LeaseKey};
 use crate::name::{PoolName, SpaceName};
 use crate::pool::{Pool, Reservation};
-use crate::time::{Moment, WallMs};
-
-/// Both clocks at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic.
-    pub moment: Moment,
-    /// Wall.
-    pub wall: WallMs,
-}
-
-/// What an ADD wants of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// Any address that is unused or rested.
-    Rested,
-    /// Any address, also one whose rest may be cut short.
-    Pressed,
-}
-
-/// For whom an exact address is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum For {
-    /// For this sticky key: may take what is retained for it.
-    Key(Print),
-    /// For nobody in particular.
-    Anyone,
-    /// For the holder who had it last, by an answer of the affinity policy: may take what is retained.
-    Policy,
-}
-
-/// A reserved address. It must be settled: by [`Ledger::apply`] after the write, or by [`Ledger::cancel`].
-#[derive(Debug)]
-#[must_use = "a reserved address that is not settled is lost until the next start"]
-pub struct Hold {
-    /// The address.
-    pub key: LeaseKey,
-    /// What stood there before; none for an address without a row.
-    pub prior: Option<Slot>,
-    /// The ledger that it was taken from.
-    life: u64,
-}
-
-/// Why an address or pool cannot give.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unavailable {
-    /// No pool has this address.
-    NoPool,
-    /// The pool may not hand it out (exclusion, reservation, gateway, outside the ranges, disabled).
-    NotUsable,
-    /// Somebody holds it.
-    Held {
-        /// Fingerprint of the attachment.
-        by: Print,
-    },
-    /// It is kept for another key.
-    Retained,
-    /// It may still be in use.
-    Quarantined,
-    /// It rests, or its old holder is still seen; due by time alone in so long, if that can be known.
-    Resting {
-        /// How long still.
-        due: Option<Duration>,
-    },
-    /// The pool has nothing to give; due by time alone in so long, if that can be known.
-    Exhausted {
-        /// How long still.
-        due: Option<Duration>,
-    },
-}
-
-/// What a look said of a released row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterRelease {
-    /// Its namespace is gone. Links outlive a namespace by milliseconds, so the proof counts after [`SETTLING`].
-    Gone,
-    /// The address, seen on a link before, stands on none now: proved at once.
-    OffLink,
-    /// The address still stands on a link of the old holder.
-    Lingers,
-    /// Nothing can be said.
-    Silent,
-}
-
-impl AfterRelease {
-    /// Whether the end of the holder is proved.
-    #[must_use]
-    pub fn is_proof(self) -> bool {
-        matches!(self, Self::Gone | Self::OffLink)
-    }
-}
-
-/// How long after the end of a namespace its links may still answer. The last of 400 that ended at once was seen
-/// 31 ms after the last id; a second covers thousands.
-pub const SETTLING: Duration = Duration::from_secs(1);
-
-/// One row as taken down at some instant.
-#[derive(Debug, Clone)]
-pub struct RowAt {
-    /// The address.
-    pub key: LeaseKey,
-    /// The row.
-    pub slot: Slot,
-}
+use crate::time::Moment;
 
 /// A row and where it stands.
 #[derive(Debug, Clone, Copy)]

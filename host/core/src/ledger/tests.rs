@@ -9,6 +9,7 @@ use super::*;
 use crate::address::Families;
 use crate::lease::{Attachment, AttemptId, Epoch, LeaseState, NodeRef, Owner, Proof, StickyKey};
 use crate::name::{ContainerId, Digest, IfName, NetworkName};
+use crate::time::WallMs;
 
 fn here() -> Here {
     Here { agent: Arc::from("agent"), boot: Arc::from("boot-1") }
