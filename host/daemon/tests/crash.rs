@@ -24,6 +24,7 @@ const CLIENTS: usize = 32;
 #[test]
 fn two_hundred_kills_under_load_break_no_promise() {
     let mut lab = Lab::enter()
+        .without_policies()
         .configure("[reclaim]\nsweep = \"1s\"\n[log]\nlevel = \"warn\"\n")
         .pool(
             "v4",

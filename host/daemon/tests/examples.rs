@@ -37,13 +37,19 @@ fn the_example_network_gets_its_addresses_from_the_example_pools_and_policies() 
     ip(&["link", "set", "eth1", "up"]);
     let list: Value = serde_json::from_str(&read("macvlan.conflist")).unwrap();
     let mut config = list["plugins"][0].clone();
-    lab::merge(&mut config, json!({
-        "cniVersion": list["cniVersion"], "name": list["name"],
-        "ipam": {"socket": lab.path("cni.sock"), "spool": lab.path("spool")},
-    }));
+    lab::merge(
+        &mut config,
+        json!({
+            "cniVersion": list["cniVersion"], "name": list["name"],
+            "ipam": {"socket": lab.path("cni.sock"), "spool": lab.path("spool")},
+        }),
+    );
     netns("web");
     let first = lab.cnitool("add", &config, "web");
-    assert_eq!(first.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.6.1.1", "fd00:6::1000"]);
+    assert_eq!(
+        first.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.6.1.1", "fd00:6::1000"]
+    );
     lab.cnitool("del", &config, "web").ok();
 }
 
@@ -55,7 +61,9 @@ fn a_pod_gets_its_address_back_by_the_example_policy() {
     let mut config = lab.network("1.0.0", "macvlan", json!({}));
     config["name"] = json!("underlay");
     let pod = |verb: &str, container: &str, name: &str| {
-        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name};K8S_POD_UID=uid-{container}");
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name};K8S_POD_UID=uid-{container}"
+        );
         let env = [
             ("CNI_IFNAME", "eth0".to_owned()),
             ("CNI_NETNS", format!("/run/netns/{container}")),

@@ -173,3 +173,27 @@ fn the_plugin_is_small_and_the_socket_is_private() {
     let mode = std::fs::metadata(lab.folder.path().join("cni.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn the_service_supervisor_is_told_when_it_serves_and_when_it_stops() {
+    let mut lab = small();
+    let socket = std::os::unix::net::UnixDatagram::bind(lab.path("notify.sock")).unwrap();
+    socket.set_read_timeout(Some(lab::PATIENCE)).unwrap();
+    lab.env.push(("NOTIFY_SOCKET".to_owned(), lab.path("notify.sock")));
+    lab.launch();
+    let told = || {
+        let mut bytes = [0; 256];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    assert!(told().contains("READY=1"));
+    assert!(lab.stop());
+    assert!(told().contains("STOPPING=1"));
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let lab = small().configure("[log]\nformat = \"json\"\n").start();
+    let first: Value = serde_json::from_str(lab.log().lines().next().unwrap()).unwrap();
+    assert!(first["level"].is_string() && first["timestamp"].is_string(), "{first}");
+}

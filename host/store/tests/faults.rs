@@ -130,7 +130,9 @@ async fn commits_that_wait_together_share_one_transaction() {
     for answer in group {
         answer.await.unwrap();
     }
-    assert!(syncs(&disk) - before <= of_one, "200 commits synced more often than one");
+    let of_all = syncs(&disk) - before;
+    // redb may sync once more when the file grows; a second transaction would sync twice more.
+    assert!(of_all < 2 * of_one, "200 commits synced {of_all} times, one {of_one} times");
     assert_eq!(of_one, 2, "a two-phase commit syncs the data, then the root");
 }
 

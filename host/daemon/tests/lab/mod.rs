@@ -29,6 +29,9 @@ pub struct Lab {
     pub folder: tempfile::TempDir,
     pub config: String,
     pub manifests: String,
+    pub policies: PathBuf,
+    /// More environment for the daemon.
+    pub env: Vec<(String, String)>,
     daemon: Option<Child>,
 }
 
@@ -46,12 +49,25 @@ impl Lab {
         std::fs::create_dir_all("/run/netns").unwrap();
         ip(&["link", "set", "lo", "up"]);
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, config: String::new(), manifests: String::new(), daemon: None }
+        Self {
+            folder,
+            config: String::new(),
+            manifests: String::new(),
+            policies: policies(),
+            env: Vec::new(),
+            daemon: None,
+        }
     }
 
     /// More lines for the configuration of the daemon.
     pub fn configure(mut self, lines: &str) -> Self {
         self.config.push_str(lines);
+        self
+    }
+
+    /// Without Wasm policies: the built-in strategies decide, and a restart takes milliseconds.
+    pub fn without_policies(mut self) -> Self {
+        self.policies = self.folder.path().join("no-policies");
         self
     }
 
@@ -84,6 +100,7 @@ impl Lab {
             .arg(folder.join("tenured.toml"))
             .arg("--manifests")
             .arg(folder.join("manifests"))
+            .envs(self.env.iter().cloned())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -99,7 +116,7 @@ impl Lab {
         format!(
             "stateDir = \"{folder}/state\"\npolicyDir = \"{}\"\n{}\n[cni]\nsocket = \"{folder}/cni.sock\"\n\
              spool = \"{folder}/spool\"\n[admin]\nsocket = \"{folder}/admin.sock\"\n",
-            policies().display(),
+            self.policies.display(),
             self.config,
         )
     }

@@ -82,6 +82,9 @@ pub fn all_states() -> Vec<Lease> {
     let with = |(n, state)| {
         let mut lease = Lease { state, ..nth(n) };
         lease.previous = lease.holder_as_past(at, "del");
+        for past in &mut lease.previous {
+            past.ended_by = "del".into();
+        }
         lease.sticky = Some(StickyKey { key: "payments/checkout-0".into(), retain_s: 600 });
         lease.decided_by = vec![Digest::of(b"policy")];
         lease
