@@ -339,6 +339,17 @@ impl Lease {
         matches!(self.state, LeaseState::Bound)
     }
 
+    /// Whether the attachment of the record may still use the address: bound, or quarantined with its holder. A wire
+    /// quarantine has none: a foreign machine answered.
+    #[must_use]
+    pub fn has_holder(&self) -> bool {
+        match &self.state {
+            LeaseState::Bound => true,
+            LeaseState::Quarantined { cause, .. } => *cause != QuarantineCause::Wire,
+            LeaseState::Released { .. } => false,
+        }
+    }
+
     /// `Bound`, `Released` or `Quarantined`.
     #[must_use]
     pub fn state_name(&self) -> &'static str {

@@ -18,8 +18,20 @@ pub(crate) struct Remembered {
     pub(crate) id: String,
     /// The boot in which the last process ran.
     pub(crate) boot: String,
-    /// The cookie of the network namespace that it ran in.
-    pub(crate) home: u64,
+    /// The cookie of the network namespace in which all processes of this boot ran; none once two of them ran in
+    /// different ones: then ids of namespaces in leases mean nothing until the next boot.
+    pub(crate) home: Option<u64>,
+}
+
+impl Remembered {
+    /// What the next process shall find: this agent in this boot and namespace, after the one before.
+    pub(crate) fn next(before: Option<Self>, boot: String, home: u64) -> anyhow::Result<Self> {
+        let Some(before) = before else {
+            return Ok(Self { id: new_id()?, boot, home: Some(home) });
+        };
+        let moved = before.boot == boot && before.home != Some(home);
+        Ok(Self { id: before.id, boot, home: (!moved).then_some(home) })
+    }
 }
 
 /// The present boot.
@@ -81,10 +93,25 @@ mod tests {
     fn what_is_remembered_is_read_back_and_damage_is_not_guessed_at() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(remembered(folder.path()).unwrap(), None);
-        let me = Remembered { id: new_id().unwrap(), boot: "b".into(), home: 7 };
+        let me = Remembered { id: new_id().unwrap(), boot: "b".into(), home: Some(7) };
         remember(folder.path(), &me).unwrap();
         assert_eq!(remembered(folder.path()).unwrap(), Some(me));
         fs::write(folder.path().join(FILE), "{").unwrap();
         assert!(remembered(folder.path()).unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn an_agent_that_moved_once_does_not_trust_ids_again_in_that_boot() {
+        let at =
+            |before, boot: &str, home| Remembered::next(before, boot.to_owned(), home).unwrap();
+        let first = at(None, "boot-1", 7);
+        let moved = at(Some(first.clone()), "boot-1", 8);
+        assert_eq!((moved.home, &moved.id), (None, &first.id));
+        assert_eq!(
+            at(Some(moved.clone()), "boot-1", 8).home,
+            None,
+            "leases of the first home are still there"
+        );
+        assert_eq!(at(Some(moved), "boot-2", 8).home, Some(8));
     }
 }

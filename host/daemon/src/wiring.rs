@@ -18,9 +18,10 @@ use crate::manifests;
 
 /// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
-    let is_new = !config.state_dir.join("tenure.redb").exists();
     let options = RedbOptions { cache_bytes: config.store.cache_mib.saturating_mul(1024 * 1024) };
     let store = RedbStore::open(&config.state_dir, &options)?;
+    // Also after a first start that was cut short: nothing was ever written.
+    let is_new = store.identity().revision.0 == 0 && store.objects()?.is_empty();
     Ok((Arc::new(store), is_new))
 }
 
@@ -28,11 +29,11 @@ pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bo
 pub(crate) fn build_witness(config: &Config) -> anyhow::Result<(Arc<KernelWitness>, NodeRef)> {
     let boot = identity::boot_id()?;
     let before = identity::remembered(&config.state_dir)?;
-    let earlier = before.as_ref().filter(|before| before.boot == boot).map(|before| before.home);
+    let earlier =
+        before.as_ref().filter(|before| before.boot == boot).and_then(|before| before.home);
     let witness = KernelWitness::start(&tenure_witness::Options { earlier_home: earlier })?;
     let home = witness.home().cookie;
-    let id = before.map_or_else(identity::new_id, |before| Ok(before.id))?;
-    let me = Remembered { id, boot, home };
+    let me = Remembered::next(before, boot, home)?;
     identity::remember(&config.state_dir, &me)?;
     let node = identity::node(config.node.as_deref(), &me);
     Ok((Arc::new(witness), node))

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tenure_core::address::Family;
 use tenure_core::decision::Previous;
 use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns};
-use tenure_core::ledger::{Print, Status};
+use tenure_core::ledger::{Print, Slot, Status};
 use tenure_core::ports::WitnessError;
 use tenure_store::{Revision, Row, StoreError, Write};
 
@@ -45,26 +45,36 @@ impl Engine {
 
     async fn add_inner(self: &Arc<Self>, request: AddRequest) -> Result<AddAnswer, EngineError> {
         let guard = self.locks.lock(&request.attachment).await?;
+        self.settle_doubts().await?;
         let netns = self.identify(&request).await?;
-        if let Some(answer) = self.add_again(&request, netns).await? {
-            return Ok(answer);
-        }
-        if let Some(answer) = self.take_over(&request, netns).await? {
-            return Ok(answer);
-        }
-        let mut guard = Some(guard);
         for _ in 0..MAX_TRIES {
-            let previous = self.previous_of(&request).await?;
-            let (engine, question) = (self.clone(), request.clone());
-            let choice =
-                self.blocking(move |_| Choice::make(&engine, &question, previous)).await??;
-            let Some(held) = guard.take() else { break };
-            match self.write_new(&request, netns, choice, held).await? {
-                Ok(answer) => return Ok(answer),
-                Err(returned) => guard = Some(returned),
+            match self.add_once(&request, netns, &guard).await {
+                // Somebody else changed a row, or the pools, meanwhile: decide anew.
+                Err(EngineError::Store(StoreError::Conflict { .. }) | EngineError::Overtaken) => {
+                    self.counters.conflicts.one();
+                }
+                answer => return answer,
             }
         }
         Err(EngineError::Busy { what: "the row", bound: MAX_TRIES })
+    }
+
+    async fn add_once(
+        self: &Arc<Self>,
+        request: &AddRequest,
+        netns: Option<Netns>,
+        guard: &AttachmentGuard,
+    ) -> Result<AddAnswer, EngineError> {
+        if let Some(answer) = self.add_again(request, netns, guard).await? {
+            return Ok(answer);
+        }
+        if let Some(answer) = self.take_over(request, netns, guard).await? {
+            return Ok(answer);
+        }
+        let previous = self.previous_of(request).await?;
+        let (engine, question) = (self.clone(), request.clone());
+        let choice = self.blocking(move |_| Choice::make(&engine, &question, previous)).await??;
+        self.write_new(request, netns, choice, guard).await
     }
 
     /// The identity of `CNI_NETNS`; none where it cannot be established: the lease is *blind* then.
@@ -123,23 +133,20 @@ impl Engine {
         Ok(previous)
     }
 
-    /// Writes the rows of a new hold in one commit. `Err(guard)` inside: somebody else was faster, decide anew.
+    /// Writes the rows of a new hold in one commit.
     async fn write_new(
         self: &Arc<Self>,
         request: &AddRequest,
         netns: Option<Netns>,
         choice: Choice,
-        guard: AttachmentGuard,
-    ) -> Result<Result<AddAnswer, AttachmentGuard>, EngineError> {
+        guard: &AttachmentGuard,
+    ) -> Result<AddAnswer, EngineError> {
         let attempt = AttemptId(random()?);
-        let mut writes = Vec::new();
         let held: Vec<_> = choice.holds.iter().map(|hold| (hold.key.clone(), hold.prior)).collect();
+        let mut writes = Vec::new();
         for (key, prior) in held {
             let prior = match prior {
-                Some(slot) => match self.ports.store.get(&key).await? {
-                    Some(row) if row.revision.0 == slot.revision => Some(row),
-                    _ => return self.reread(choice, guard).await.map(Err),
-                },
+                Some(slot) => Some(self.prior_row(&key, slot.revision).await?),
                 None => None,
             };
             let lease = self.new_lease(request, netns, &choice, attempt, &key, prior.as_ref())?;
@@ -148,84 +155,115 @@ impl Engine {
                 Some(row) => Write::Replace { lease, expect: row.revision },
             });
         }
-        let engine = self.clone();
         let leases: Vec<Lease> = writes.iter().filter_map(lease_of).cloned().collect();
-        // Its own task: a write that has begun must be settled even if the caller goes away.
+        let answer = self.answer(&leases)?;
+        writes.extend(self.losers(&leases).await?);
+        let (engine, guard) = (self.clone(), guard.clone());
+        // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
+        // else acts on the attachment.
         let settled = tokio::spawn(async move {
-            let outcome = engine.settle(writes, choice.holds, attempt).await;
-            (outcome, guard)
+            let _guard = guard;
+            engine.settle(writes, choice.holds, attempt).await
         });
-        let (outcome, guard) = settled.await.map_err(|e| EngineError::Bug {
+        settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),
-        })?;
-        match outcome? {
-            true => Ok(Ok(self.answer(&leases)?)),
-            false => Ok(Err(guard)),
-        }
+        })??;
+        Ok(answer)
     }
 
-    /// Commits and tells the ledger what stands in the store now. False: a condition did not hold.
+    /// The record that a reserved row replaces. The ledger and the store differing, the store is right.
+    async fn prior_row(&self, key: &LeaseKey, revision: u64) -> Result<Row, EngineError> {
+        let row = self.ports.store.get(key).await?;
+        if let Some(row) = row.clone().filter(|row| row.revision.0 == revision) {
+            return Ok(row);
+        }
+        self.doubt([key.clone()]);
+        let conflict =
+            StoreError::Conflict { index: 0, key: key.clone(), current: row.map(Box::new) };
+        Err(conflict.into())
+    }
+
+    /// Of two rows kept for one key the older loses its retention: the key has its new address.
+    async fn losers(&self, leases: &[Lease]) -> Result<Vec<Write>, EngineError> {
+        let mut writes = Vec::new();
+        for lease in leases {
+            let Some(sticky) = &lease.sticky else { continue };
+            let print = Print::sticky(&lease.attachment, lease.key().family(), &sticky.key);
+            let rows = self.state.lock().ledger.of_sticky(print);
+            for (key, _) in
+                rows.into_iter().filter(|(key, slot)| *key != lease.key() && is_kept(slot))
+            {
+                let Some(Row { lease: mut old, revision }) = self.ports.store.get(&key).await?
+                else {
+                    continue;
+                };
+                let same = old.sticky.as_ref().is_some_and(|s| s.key == sticky.key)
+                    && old.attachment.network == lease.attachment.network
+                    && old.attachment.ifname == lease.attachment.ifname;
+                if let (true, LeaseState::Released { keep_until, .. }) = (same, &mut old.state) {
+                    *keep_until = None;
+                    writes.push(Write::Replace { lease: old, expect: revision });
+                }
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Commits and tells the ledger what stands in the store now.
     async fn settle(
         self: &Arc<Self>,
         writes: Vec<Write>,
-        holds: Holds,
+        mut holds: Holds,
         attempt: AttemptId,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<(), EngineError> {
+        let _gate = self.gate.read().await;
         match self.ports.store.commit(writes.clone()).await {
             Ok(revisions) => {
-                holds.written();
+                holds.leave_rows();
                 self.learn(&writes, &revisions);
-                Ok(true)
+                Ok(())
             }
-            Err(StoreError::Conflict { key, .. }) => {
-                self.counters.conflicts.one();
+            Err(error @ StoreError::Conflict { .. }) => {
                 drop(holds);
-                self.refresh(&key).await?;
-                Ok(false)
+                self.doubt(writes.iter().filter_map(lease_of).map(Lease::key));
+                self.resolve_doubts().await;
+                Err(error.into())
             }
-            Err(StoreError::Unknown { .. }) => self.resolve(&writes, holds, attempt).await,
+            Err(error @ StoreError::Unknown { .. }) => {
+                self.resolve(&writes, holds, attempt, error).await
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The outcome of a commit is unknown: what stands in the store decides.
+    /// The outcome of a commit is unknown: what stands in the store decides. Where that cannot be read either, the
+    /// addresses stay reserved until a sweep can.
     async fn resolve(
         &self,
         writes: &[Write],
-        holds: Holds,
+        mut holds: Holds,
         attempt: AttemptId,
-    ) -> Result<bool, EngineError> {
-        let mut ours = true;
+        error: StoreError,
+    ) -> Result<(), EngineError> {
+        let keys: Vec<LeaseKey> = writes.iter().filter_map(lease_of).map(Lease::key).collect();
         let mut rows = Vec::new();
-        for lease in writes.iter().filter_map(lease_of) {
-            let row = self.ports.store.get(&lease.key()).await?;
-            ours &= row.as_ref().is_some_and(|row| row.lease.attempt == attempt);
-            rows.push((lease.key(), row));
+        for key in &keys {
+            match self.ports.store.get(key).await {
+                Ok(row) => rows.push((key, row)),
+                Err(_) => {
+                    holds.leave_rows();
+                    self.doubt(keys.clone());
+                    return Err(error.into());
+                }
+            }
         }
-        if ours {
-            holds.written();
-        } else {
-            drop(holds);
-        }
+        let mine = |row: &Option<Row>| row.as_ref().is_some_and(|row| row.lease.attempt == attempt);
+        let ours = rows.iter().any(|(_, row)| mine(row));
+        holds.leave_rows();
         for (key, row) in rows {
-            self.learn_row(&key, row.as_ref());
+            self.learn_row(key, row.as_ref());
         }
-        Ok(ours)
-    }
-
-    /// The ledger and the store differ about a reserved row: the store is right.
-    async fn reread(
-        &self,
-        choice: Choice,
-        guard: AttachmentGuard,
-    ) -> Result<AttachmentGuard, EngineError> {
-        self.counters.conflicts.one();
-        let keys: Vec<_> = choice.holds.iter().map(|hold| hold.key.clone()).collect();
-        drop(choice);
-        for key in keys {
-            self.refresh(&key).await?;
-        }
-        Ok(guard)
+        if ours { Ok(()) } else { Err(EngineError::Overtaken) }
     }
 
     fn new_lease(
@@ -238,11 +276,19 @@ impl Engine {
         prior: Option<&Row>,
     ) -> Result<Lease, EngineError> {
         let now = self.now();
-        let pool = {
+        let (pool, retain_max) = {
             let state = self.state.lock();
-            state.ledger.pool_of(key).and_then(|p| state.ledger.pool(p)).map(|p| p.name.clone())
+            let pool = state.ledger.pool_of(key).and_then(|p| state.ledger.pool(p));
+            // A reservation, or a pool that shrank or went, has overtaken the decision.
+            let pool =
+                pool.filter(|_| state.ledger.is_usable(key)).ok_or(EngineError::Overtaken)?;
+            (pool.name.clone(), pool.spec.limits.retain_max.secs_ceil())
         };
-        let pool = pool.ok_or_else(|| EngineError::Bug { what: format!("{key} is in no pool") })?;
+        let mut sticky = choice.sticky.clone();
+        if let Some(sticky) = sticky.as_mut().filter(|sticky| sticky.retain_s > retain_max) {
+            sticky.retain_s = retain_max;
+            self.counters.clamped.one();
+        }
         if let Some(Row { lease, .. }) = prior.filter(|row| row.lease.is_bound()) {
             self.counters.breaches_i1.one();
             return Err(EngineError::Bug {
@@ -262,7 +308,7 @@ impl Engine {
             generation: prior.map_or(Generation(1), |row| row.lease.generation.next()),
             epoch: self.epoch(),
             state: LeaseState::Bound,
-            sticky: choice.sticky.clone(),
+            sticky,
             tag: choice.tag,
             config: request.config.clone(),
             decided_by: choice.decided_by.clone(),
@@ -317,14 +363,43 @@ impl Engine {
         }
     }
 
-    /// The ledger learns what stands in the store, unless an ADD in flight has the address: that one will.
-    pub(crate) async fn refresh(&self, key: &LeaseKey) -> Result<(), EngineError> {
-        let row = self.ports.store.get(key).await?;
-        let slot = self.state.lock().ledger.slot(key);
-        if slot.is_none_or(|slot| slot.status != Status::Reserved) {
-            self.learn_row(key, row.as_ref());
+    /// The ledger may know something else than the store about these rows.
+    pub(crate) fn doubt(&self, keys: impl IntoIterator<Item = LeaseKey>) {
+        self.doubtful.lock().extend(keys);
+    }
+
+    /// Reads doubtful rows again, so that what an attachment holds is known for certain.
+    ///
+    /// # Errors
+    /// A row cannot be read: whoever acts on it now could give or leave what he does not know of.
+    pub(crate) async fn settle_doubts(&self) -> Result<(), EngineError> {
+        self.resolve_doubts().await;
+        if self.doubtful.lock().is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let why = "a row whose last write ended without an answer cannot be read".to_owned();
+        Err(StoreError::Io { act: "reading the store", why }.into())
+    }
+
+    /// Reads doubtful rows again. What cannot be read stays in doubt.
+    pub(crate) async fn resolve_doubts(&self) {
+        let doubtful = std::mem::take(&mut *self.doubtful.lock());
+        for key in doubtful {
+            let before = self.state.lock().ledger.slot(&key);
+            let Ok(row) = self.ports.store.get(&key).await else {
+                self.doubt([key]);
+                continue;
+            };
+            let now = self.now();
+            let mut state = self.state.lock();
+            if state.ledger.slot(&key) != before {
+                continue;
+            }
+            match row {
+                Some(row) => state.ledger.apply(&row.lease, row.revision.0, now),
+                None => state.ledger.forget(&key),
+            }
+        }
     }
 }
 
@@ -333,6 +408,10 @@ pub(crate) fn lease_of(write: &Write) -> Option<&Lease> {
         Write::Create(lease) | Write::Replace { lease, .. } => Some(lease),
         Write::Delete { .. } => None,
     }
+}
+
+fn is_kept(slot: &Slot) -> bool {
+    matches!(slot.status, Status::Released { keep_until: Some(_), .. })
 }
 
 pub(crate) fn random() -> Result<u128, EngineError> {

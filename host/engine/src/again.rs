@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use tenure_core::lease::{AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof};
+use tenure_core::lease::{Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof};
 use tenure_core::ledger::Print;
 use tenure_core::ports::NetnsLook;
 use tenure_store::{Row, Write};
 
 use crate::add::random;
+use crate::locks::AttachmentGuard;
 use crate::{AddAnswer, AddRequest, Engine, EngineError};
 
 /// What is known of the namespace that a lease was bound in.
@@ -22,16 +23,25 @@ pub(crate) enum OldHome {
     Standing,
 }
 
+/// Why a row is bound anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rebind {
+    /// The same ADD again.
+    Repeated,
+    /// Another namespace or boot.
+    Moved,
+    /// A new container of the same pod.
+    TakenOver,
+}
+
 impl Engine {
-    /// The rows that this attachment holds, read from the store and compared: fingerprints are only hints.
-    pub(crate) async fn held_by(
-        &self,
-        attachment: &tenure_core::lease::Attachment,
-    ) -> Result<Vec<Row>, EngineError> {
+    /// The rows that this attachment holds, quarantined ones included, read from the store and compared: fingerprints
+    /// are only hints.
+    pub(crate) async fn held_by(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
         let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
-        let keys = listed.into_iter().filter(|(_, slot)| slot.is_bound()).map(|(key, _)| key);
+        let keys = listed.into_iter().map(|(key, _)| key);
         let mut rows = self.read_rows(keys).await?;
-        rows.retain(|row| row.lease.attachment == *attachment && row.lease.is_bound());
+        rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
         Ok(rows)
     }
 
@@ -46,16 +56,19 @@ impl Engine {
         Ok(rows)
     }
 
-    /// The same attachment again: the same answer, no second lease (I4). A lease of another namespace or boot
-    /// is re-bound before it is answered.
+    /// The same attachment again: the same answer, no second lease (I4). The row is replaced in any case, generation
+    /// + 1, before it is answered: it names the namespace and boot of now, and a DEL that was spooled before this
+    /// ADD finds a hold that began after it.
     pub(crate) async fn add_again(
         self: &Arc<Self>,
         request: &AddRequest,
         netns: Option<Netns>,
+        guard: &AttachmentGuard,
     ) -> Result<Option<AddAnswer>, EngineError> {
         let rows = self.held_by(&request.attachment).await?;
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
         let here = first.node.boot == self.options.node.boot && same_namespace(first.netns, netns);
+        let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
         if first.config != request.config {
             if here || self.old_home(first).await? == OldHome::Standing {
                 let held: Vec<_> = rows.iter().map(|row| row.lease.address.to_string()).collect();
@@ -64,21 +77,16 @@ impl Engine {
                     held: held.join(" and "),
                 });
             }
-            self.end_old_hold(rows).await?;
+            self.end_old_hold(rows, guard).await?;
             return Ok(None);
         }
-        let leases: Vec<Lease> = rows.iter().map(|row| row.lease.clone()).collect();
-        let complete = first.families == leases.iter().map(|l| l.key().family()).collect();
         if !complete {
             // A half set was never answered (I3): it ends, and a whole one is decided.
-            self.end_old_hold(rows).await?;
+            self.end_old_hold(rows, guard).await?;
             return Ok(None);
         }
-        if here {
-            self.counters.adds_repeated.one();
-            return self.answer(&leases).map(Some);
-        }
-        self.rebind(rows, request, netns, "rebind").await.map(Some)
+        let how = if here { Rebind::Repeated } else { Rebind::Moved };
+        self.rebind(rows, request, netns, (how, vec![guard.clone()])).await.map(Some)
     }
 
     /// A new container of the same pod, on the same interface and network, takes the lease of the old one
@@ -87,31 +95,43 @@ impl Engine {
         self: &Arc<Self>,
         request: &AddRequest,
         netns: Option<Netns>,
+        guard: &AttachmentGuard,
     ) -> Result<Option<AddAnswer>, EngineError> {
-        let Some(uid) = Print::uid(&request.owner) else { return Ok(None) };
-        let listed = self.state.lock().ledger.of_owner(uid);
-        let keys = listed.into_iter().filter(|(_, slot)| slot.is_bound()).map(|(key, _)| key);
-        let mut rows = self.read_rows(keys).await?;
-        rows.retain(|row| {
-            let lease = &row.lease;
-            lease.is_bound()
-                && lease.owner.is_same(&request.owner)
-                && lease.attachment.network == request.attachment.network
-                && lease.attachment.ifname == request.attachment.ifname
-                && lease.attachment.container != request.attachment.container
-                && lease.node.agent == self.options.node.agent
-                && lease.config == request.config
-        });
+        let Some(old) = self.older_container(request).await? else { return Ok(None) };
+        // The verb of the old container, if one is under way, comes first; what it left is read afterwards.
+        let old_guard = self.locks.lock(&old).await?;
+        let mut rows = self.held_by(&old).await?;
+        rows.retain(|row| row.lease.is_bound() && self.could_take_over(&row.lease, request));
         let Some(first) = rows.first().map(|row| row.lease.clone()) else { return Ok(None) };
-        // One set only: rows of two older containers are not one set.
-        rows.retain(|row| row.lease.attachment == first.attachment);
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
-        // The verb of the old container, if one is under way, comes first.
-        let _old = self.locks.lock(&first.attachment).await?;
         if !complete || self.old_home(&first).await? == OldHome::Standing {
             return Ok(None);
         }
-        self.rebind(rows, request, netns, "takeover").await.map(Some)
+        let guards = vec![guard.clone(), old_guard];
+        self.rebind(rows, request, netns, (Rebind::TakenOver, guards)).await.map(Some)
+    }
+
+    /// The attachment of an older container of the same pod that holds something.
+    async fn older_container(
+        &self,
+        request: &AddRequest,
+    ) -> Result<Option<Attachment>, EngineError> {
+        let Some(uid) = Print::uid(&request.owner) else { return Ok(None) };
+        let listed = self.state.lock().ledger.of_owner(uid);
+        let keys = listed.into_iter().filter(|(_, slot)| slot.is_bound()).map(|(key, _)| key);
+        let rows = self.read_rows(keys).await?;
+        let mut older = rows.into_iter().filter(|row| self.could_take_over(&row.lease, request));
+        Ok(older.next().map(|row| row.lease.attachment))
+    }
+
+    fn could_take_over(&self, lease: &Lease, request: &AddRequest) -> bool {
+        lease.is_bound()
+            && lease.owner.is_same(&request.owner)
+            && lease.attachment.network == request.attachment.network
+            && lease.attachment.ifname == request.attachment.ifname
+            && lease.attachment.container != request.attachment.container
+            && lease.node.agent == self.options.node.agent
+            && lease.config == request.config
     }
 
     /// What is known of the namespace in which a lease was bound, looked up now.
@@ -130,19 +150,22 @@ impl Engine {
         }
     }
 
-    /// Compare-and-replaces the rows of a set: the same addresses, a new holder or home, generation + 1.
+    /// Compare-and-replaces the rows of a set: the same addresses, the holder and home of now, generation + 1.
     async fn rebind(
         self: &Arc<Self>,
         rows: Vec<Row>,
         request: &AddRequest,
         netns: Option<Netns>,
-        how: &str,
+        (how, guards): (Rebind, Vec<AttachmentGuard>),
     ) -> Result<AddAnswer, EngineError> {
         let attempt = AttemptId(random()?);
         let now = self.now();
         let mut writes = Vec::new();
         for Row { lease, revision } in rows {
-            let previous = lease.holder_as_past(now.wall, how);
+            let (previous, bound_at) = match how {
+                Rebind::Repeated => (lease.previous.clone(), lease.bound_at),
+                moved => (lease.holder_as_past(now.wall, moved.as_str()), now.wall),
+            };
             let lease = Lease {
                 attachment: request.attachment.clone(),
                 owner: request.owner.clone(),
@@ -151,8 +174,9 @@ impl Engine {
                 attempt,
                 generation: lease.generation.next(),
                 epoch: self.epoch(),
+                state: LeaseState::Bound,
                 config: request.config.clone(),
-                bound_at: now.wall,
+                bound_at,
                 bound_boottime_ms: self.ports.clock.boottime_ms(),
                 previous,
                 ..lease
@@ -161,43 +185,62 @@ impl Engine {
         }
         let leases: Vec<_> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
         let answer = self.answer(&leases)?;
-        self.commit(writes).await?;
-        self.counters.adds_rebound.one();
-        tracing::info!(attachment = %request.attachment, how, "the lease has a new home");
+        self.commit(writes, guards).await?;
+        match how {
+            Rebind::Repeated => self.counters.adds_repeated.one(),
+            Rebind::Moved | Rebind::TakenOver => {
+                self.counters.adds_rebound.one();
+                tracing::info!(attachment = %request.attachment, how = how.as_str(), "the lease has a new home");
+            }
+        }
         Ok(answer)
     }
 
-    /// Releases rows whose old holder is proved gone, or that were never answered.
-    async fn end_old_hold(self: &Arc<Self>, rows: Vec<Row>) -> Result<(), EngineError> {
+    /// Releases rows whose old holder is proved gone, or that were never answered. The proof begins to count once the
+    /// links have settled, as after any DEL.
+    async fn end_old_hold(
+        self: &Arc<Self>,
+        rows: Vec<Row>,
+        guard: &AttachmentGuard,
+    ) -> Result<(), EngineError> {
+        let now = self.now();
         let mut writes = Vec::new();
         for Row { lease, revision } in rows {
             let proof = match self.old_home(&lease).await? {
                 OldHome::Rebooted => Proof::Reboot,
-                OldHome::Gone => Proof::Kernel,
-                OldHome::Standing => Proof::None,
+                OldHome::Gone | OldHome::Standing => Proof::None,
             };
             let rest_s = self.rest_of(&lease);
-            let lease = lease.released(self.now().wall, proof, rest_s);
+            let lease = lease.released(now.wall, proof, rest_s);
             writes.push(Write::Replace { lease, expect: revision });
         }
-        self.commit(writes).await
+        let leases: Vec<_> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        self.commit(writes, vec![guard.clone()]).await?;
+        self.proofs.ask_for(&leases, now.moment);
+        Ok(())
     }
 
-    /// Commits in its own task, so that the ledger learns of a write even if the caller goes away.
-    pub(crate) async fn commit(self: &Arc<Self>, writes: Vec<Write>) -> Result<(), EngineError> {
+    /// Commits in its own task, which keeps the guards: even if the caller goes away, the ledger learns of the write
+    /// before anybody else acts on the attachments.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        writes: Vec<Write>,
+        guards: Vec<AttachmentGuard>,
+    ) -> Result<(), EngineError> {
         if writes.is_empty() {
             return Ok(());
         }
         let engine = self.clone();
         let task = tokio::spawn(async move {
+            let _guards = guards;
+            let _gate = engine.gate.read().await;
             let outcome = engine.ports.store.commit(writes.clone()).await;
             match &outcome {
                 Ok(revisions) => engine.learn(&writes, revisions),
                 Err(_) => {
                     // Whatever happened, the ledger shall know what stands there now.
-                    for lease in writes.iter().filter_map(crate::add::lease_of) {
-                        let _ = engine.refresh(&lease.key()).await;
-                    }
+                    engine.doubt(writes.iter().map(key_of));
+                    engine.resolve_doubts().await;
                 }
             }
             outcome
@@ -223,6 +266,23 @@ fn same_namespace(then: Option<Netns>, now: Option<Netns>) -> bool {
         (Some(then), Some(now)) => then.cookie == now.cookie,
         (_, None) => true,
         (None, Some(_)) => false,
+    }
+}
+
+fn key_of(write: &Write) -> LeaseKey {
+    match write {
+        Write::Create(lease) | Write::Replace { lease, .. } => lease.key(),
+        Write::Delete { key, .. } => key.clone(),
+    }
+}
+
+impl Rebind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Repeated => "repeat",
+            Self::Moved => "rebind",
+            Self::TakenOver => "takeover",
+        }
     }
 }
 

@@ -62,11 +62,6 @@ impl Candidates {
         Ok(Self { rows, catalogue: state.catalogue.clone(), families })
     }
 
-    /// Whether a pool is among them.
-    pub(crate) fn has(&self, pool: usize) -> bool {
-        self.rows.iter().any(|row| row.pool as usize == pool)
-    }
-
     /// The pool indexes of ranked rows of one family, in order.
     pub(crate) fn ranked(&self, ranking: &[u32], family: Family) -> Vec<usize> {
         let rows = ranking.iter().filter_map(|row| self.rows.get(*row as usize));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use tenure_core::address::{Families, Family};
 use tenure_core::decision::{
     Affinity, AffinityRequest, DecidedBy, IfHeld, Previous, SelectRequest, Selection,
@@ -45,6 +46,15 @@ struct Wish {
     address: IpAddr,
     whom: For,
     if_held: IfHeld,
+}
+
+/// A hold, or when the next address is due.
+type Take = Result<Hold, Option<Duration>>;
+
+impl Wish {
+    fn is_for_key(&self) -> bool {
+        matches!(self.whom, For::Key(_))
+    }
 }
 
 /// What affinity and the runtime ask for.
@@ -124,8 +134,8 @@ impl Choice {
                 }));
             }
             Affinity::Sticky { key, if_held, retain_s, preferred } => {
-                let key = StickyKey { key: key.into(), retain_s };
-                engine.sticky(request, candidates, key, if_held, &preferred, &mut wishes)?;
+                let sticky = (StickyKey { key: key.into(), retain_s }, if_held, &*preferred);
+                engine.sticky(request, candidates, sticky, &mut wishes, &mut self.holds)?;
             }
         }
         Ok(wishes)
@@ -148,7 +158,7 @@ impl Choice {
             }
             return Ok(false);
         }
-        let key = engine.key_among(candidates, wish.address);
+        let key = engine.key_among(candidates, wish.address)?;
         let Some(key) = key else {
             if explicit || wish.if_held == IfHeld::Fail {
                 let why = "no pool that serves this network and holder has it".to_owned();
@@ -156,12 +166,14 @@ impl Choice {
             }
             return Ok(false);
         };
-        match engine.take_exact(&key, wish.whom) {
+        match engine.take_exact(candidates, &key, wish.whom)? {
             Ok(hold) => {
                 self.holds.push(hold);
                 Ok(true)
             }
             Err(_) if wish.if_held == IfHeld::Other => Ok(false),
+            // The key's address is no longer handed out: the key gets another one.
+            Err(Unavailable::NoPool | Unavailable::NotUsable) if wish.is_for_key() => Ok(false),
             Err(why) => Err(exact_error(wish, why)),
         }
     }
@@ -191,7 +203,8 @@ impl Choice {
         };
         for family in open.iter() {
             let pools = candidates.ranked(&ranking, family);
-            let hold = engine.take_any(&pools).map_err(|due| EngineError::Exhausted {
+            let taken = engine.take_any(candidates, &pools)?;
+            let hold = taken.map_err(|due| EngineError::Exhausted {
                 family,
                 pools: candidates.names(&pools),
                 due,
@@ -214,42 +227,41 @@ impl Engine {
         getrandom::u64().unwrap_or_else(|_| self.ports.clock.now().0)
     }
 
-    /// Turns a sticky key into wishes: the addresses that the key has, else the preferred ones.
+    /// Turns a sticky key into wishes: the addresses that the key has, else the preferred ones. The key is in flight
+    /// from here on: of two ADDs that bring it at once, the second finds it held.
     fn sticky(
         &self,
         request: &AddRequest,
         candidates: &Candidates,
-        key: StickyKey,
-        if_held: IfHeld,
-        preferred: &[IpAddr],
+        sticky: (StickyKey, IfHeld, &[IpAddr]),
         wishes: &mut Wishes,
+        holds: &mut Holds,
     ) -> Result<(), EngineError> {
-        let now = self.now();
-        let state = self.state.lock();
+        let (key, if_held, preferred) = sticky;
+        let wall = self.now().wall;
+        let mut state = self.current(candidates)?;
         for family in candidates.families.iter() {
             let print = Print::sticky(&request.attachment, family, &key.key);
             let mut rows = state.ledger.of_sticky(print);
-            rows.retain(|(key, slot)| key.family() == family && owns(slot, now.wall));
-            if let Some((held, _)) = rows.iter().find(|(_, slot)| slot.is_bound()) {
-                match if_held {
-                    IfHeld::Other => return Ok(()),
-                    IfHeld::Wait | IfHeld::Fail => {
-                        let kind =
-                            if if_held == IfHeld::Wait { Kind::Retry } else { Kind::Refused };
-                        let why = format!("another live holder has the key {:?}", key.key);
-                        self.sweep_now.notify_one();
-                        return Err(unavailable(held.address, why, kind));
-                    }
+            rows.retain(|(key, slot)| key.family() == family && owns(slot, wall));
+            let held = rows.iter().find(|(_, slot)| slot.is_bound()).map(|(key, _)| key.address);
+            if held.is_some() || !state.keys_in_flight.insert(print) {
+                if if_held == IfHeld::Other {
+                    wishes.list.retain(|wish| !wish.is_for_key());
+                    return Ok(());
                 }
+                let kind = if if_held == IfHeld::Wait { Kind::Retry } else { Kind::Refused };
+                self.sweep_now.notify_one();
+                return Err(EngineError::KeyHeld { key: key.key.to_string(), address: held, kind });
             }
-            // Of two retained rows the one released last has the key.
+            holds.push_key(print);
+            // Of several retained rows the one released last comes first.
             rows.sort_by_key(|(_, slot)| std::cmp::Reverse(released_at(slot)));
-            let own = rows.first().map(|(key, _)| key.address);
             let wish = |address| Wish { address, whom: For::Key(print), if_held };
-            let first_use = preferred.iter().copied().filter(|a| Family::of(*a) == family);
-            match own {
-                Some(address) => wishes.list.push(wish(address)),
-                None => wishes.list.extend(first_use.map(wish)),
+            wishes.list.extend(rows.iter().map(|(key, _)| wish(key.address)));
+            if rows.is_empty() {
+                let first_use = preferred.iter().copied().filter(|a| Family::of(*a) == family);
+                wishes.list.extend(first_use.map(wish));
             }
         }
         wishes.sticky = Some(key);
@@ -276,72 +288,96 @@ impl Engine {
         Err(unavailable(address, why, Kind::Invalid))
     }
 
-    /// The address in the space of the candidate pool that has it.
-    fn key_among(&self, candidates: &Candidates, address: IpAddr) -> Option<LeaseKey> {
+    /// The state, if the pools are still those of the candidates: an index means nothing afterwards.
+    fn current(&self, candidates: &Candidates) -> Result<MutexGuard<'_, State>, EngineError> {
         let state = self.state.lock();
-        let pools = candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
-        let pool = pools.into_iter().find(|pool| pool.spec.cidr.contains(&address))?;
-        let key = LeaseKey { space: pool.spec.space.clone(), address };
-        state.ledger.pool_of(&key).filter(|pool| candidates.has(*pool)).map(|_| key)
+        if Arc::ptr_eq(&state.catalogue, &candidates.catalogue) {
+            return Ok(state);
+        }
+        Err(EngineError::Overtaken)
     }
 
-    fn take_exact(&self, key: &LeaseKey, whom: For) -> Result<Hold, Unavailable> {
-        let mut taken = self.state.lock().ledger.reserve_exact(key, whom, self.now());
-        if matches!(taken, Err(Unavailable::Resting { .. })) && self.prove(|k, _| k == key) {
-            taken = self.state.lock().ledger.reserve_exact(key, whom, self.now());
+    /// The address in the space of the candidate pool that has it.
+    fn key_among(
+        &self,
+        candidates: &Candidates,
+        address: IpAddr,
+    ) -> Result<Option<LeaseKey>, EngineError> {
+        let state = self.current(candidates)?;
+        let pools = candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
+        let pool = pools.into_iter().find(|pool| pool.spec.cidr.contains(&address));
+        Ok(pool.map(|pool| LeaseKey { space: pool.spec.space.clone(), address }))
+    }
+
+    fn take_exact(
+        &self,
+        candidates: &Candidates,
+        key: &LeaseKey,
+        whom: For,
+    ) -> Result<Result<Hold, Unavailable>, EngineError> {
+        let reserve = || -> Result<Result<Hold, Unavailable>, EngineError> {
+            let now = self.now();
+            Ok(self.current(candidates)?.ledger.reserve_exact(key, whom, now))
+        };
+        let mut taken = reserve()?;
+        if matches!(taken, Err(Unavailable::Resting { .. })) && self.prove_one(key) {
+            taken = reserve()?;
         }
-        let hold = taken?;
-        match self.last_look(&hold) {
-            Some(found) => {
-                self.give_back(hold, found);
-                let due = (found == AfterRelease::Gone).then_some(SETTLING);
-                Err(Unavailable::Resting { due })
-            }
-            None => Ok(hold),
-        }
+        let Ok(hold) = taken else { return Ok(taken) };
+        let Some(found) = self.last_look(&hold) else { return Ok(Ok(hold)) };
+        self.give_back(hold, found);
+        let due = (found == AfterRelease::Gone).then_some(SETTLING);
+        Ok(Err(Unavailable::Resting { due }))
     }
 
     /// First what is unused or rested in any of the pools, then what pressure allows, then what a look now
     /// proves: the end of an old holder is looked for on demand.
-    fn take_any(&self, pools: &[usize]) -> Result<Hold, Option<Duration>> {
-        let first = self.take_in_turn(pools, &[Want::Rested, Want::Pressed]);
-        let due = match first {
-            Ok(hold) => return Ok(hold),
+    fn take_any(&self, candidates: &Candidates, pools: &[usize]) -> Result<Take, EngineError> {
+        let due = match self.take_in_turn(candidates, pools, &[Want::Rested, Want::Pressed])? {
+            Ok(hold) => return Ok(Ok(hold)),
             Err(due) => due,
         };
-        let here = |key: &LeaseKey, state: &State| {
-            state.ledger.pool_of(key).is_some_and(|pool| pools.contains(&pool))
-        };
-        if self.proofs.may_look_on_demand(self.now().moment) && self.prove(here) {
-            return self.take_in_turn(pools, &[Want::Pressed]);
+        if self.proofs.may_look_on_demand(self.now().moment) && self.prove_all(candidates, pools)? {
+            return self.take_in_turn(candidates, pools, &[Want::Pressed]);
         }
         self.sweep_now.notify_one();
-        Err(due)
+        Ok(Err(due))
     }
 
-    /// Looks after unproved releases among these addresses; whether one was proved.
-    fn prove(&self, wanted: impl Fn(&LeaseKey, &State) -> bool) -> bool {
+    /// Looks after the release of one address; whether it is proved now.
+    fn prove_one(&self, key: &LeaseKey) -> bool {
+        let Some(slot) = self.state.lock().ledger.slot(key).filter(is_unproved) else {
+            return false;
+        };
+        let look = self.ports.kernel.look();
+        look.is_ok_and(|look| self.look_after(&*look, key, slot.generation).is_proof())
+    }
+
+    /// Looks after the unproved releases of these pools; whether one is proved now.
+    fn prove_all(&self, candidates: &Candidates, pools: &[usize]) -> Result<bool, EngineError> {
         let unproved = {
-            let state = self.state.lock();
+            let state = self.current(candidates)?;
             let mut rows = state.ledger.rows_where(is_unproved);
-            rows.retain(|row| wanted(&row.key, &state));
+            rows.retain(|row| state.ledger.pool_of(&row.key).is_some_and(|p| pools.contains(&p)));
             rows
         };
-        if unproved.is_empty() {
-            return false;
-        }
-        let Ok(look) = self.ports.kernel.look() else { return false };
-        let found =
-            unproved.into_iter().map(|row| self.look_after(&*look, &row.key, row.slot.generation));
-        found.filter(|found| found.is_proof()).count() > 0
+        let Ok(look) = self.ports.kernel.look() else { return Ok(false) };
+        let rows = unproved.into_iter();
+        let found = rows.map(|row| self.look_after(&*look, &row.key, row.slot.generation));
+        Ok(found.filter(|found| found.is_proof()).count() > 0)
     }
 
-    fn take_in_turn(&self, pools: &[usize], wants: &[Want]) -> Result<Hold, Option<Duration>> {
+    fn take_in_turn(
+        &self,
+        candidates: &Candidates,
+        pools: &[usize],
+        wants: &[Want],
+    ) -> Result<Take, EngineError> {
         let mut due: Option<Duration> = None;
         for want in wants.iter().copied() {
             for pool in pools {
-                match self.take_from(*pool, want) {
-                    Ok(hold) => return Ok(hold),
+                match self.take_from(candidates, *pool, want)? {
+                    Ok(hold) => return Ok(Ok(hold)),
                     Err(Unavailable::Exhausted { due: Some(next) }) => {
                         due = Some(due.map_or(next, |known| known.min(next)));
                     }
@@ -349,19 +385,24 @@ impl Engine {
                 }
             }
         }
-        Err(due)
+        Ok(Err(due))
     }
 
-    fn take_from(&self, pool: usize, want: Want) -> Result<Hold, Unavailable> {
+    fn take_from(
+        &self,
+        candidates: &Candidates,
+        pool: usize,
+        want: Want,
+    ) -> Result<Result<Hold, Unavailable>, EngineError> {
         for _ in 0..MAX_LINGERERS {
-            let now = self.now();
-            let hold = self.state.lock().ledger.reserve(pool, want, now)?;
+            let taken = self.current(candidates)?.ledger.reserve(pool, want, self.now());
+            let Ok(hold) = taken else { return Ok(taken) };
             match self.last_look(&hold) {
                 Some(found) => self.give_back(hold, found),
-                None => return Ok(hold),
+                None => return Ok(Ok(hold)),
             }
         }
-        Err(Unavailable::Exhausted { due: None })
+        Ok(Err(Unavailable::Exhausted { due: None }))
     }
 
     /// An unproved row gets one more look by its node before reuse (DESIGN section 4). Answers what stands
@@ -400,7 +441,7 @@ fn owns(slot: &Slot, wall: tenure_core::time::WallMs) -> bool {
     match slot.status {
         Status::Bound { .. } => true,
         Status::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
-        Status::Reserved | Status::Quarantined => false,
+        Status::Reserved { .. } | Status::Quarantined => false,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tenure_core::lease::{Lease, Proof};
 use tenure_store::{Row, Write};
 
+use crate::locks::AttachmentGuard;
 use crate::{DelRequest, Engine, EngineError, SpoolInstant};
 
 /// So often a DEL is tried again because a row changed meanwhile.
@@ -20,7 +21,8 @@ impl Engine {
     /// # Errors
     /// Only where the store fails: then the runtime shall try again.
     pub async fn del(self: &Arc<Self>, request: DelRequest) -> Result<(), EngineError> {
-        let _guard = self.locks.lock(&request.attachment).await?;
+        let guard = self.locks.lock(&request.attachment).await?;
+        self.settle_doubts().await?;
         let mut tries = 0;
         loop {
             let mut rows = self.held_by(&request.attachment).await?;
@@ -32,7 +34,7 @@ impl Engine {
                 return Ok(());
             }
             tries += 1;
-            match self.release(rows).await {
+            match self.release(rows, &guard).await {
                 Ok(()) => {
                     self.counters.dels.one();
                     return Ok(());
@@ -47,7 +49,11 @@ impl Engine {
         }
     }
 
-    async fn release(self: &Arc<Self>, rows: Vec<Row>) -> Result<(), EngineError> {
+    async fn release(
+        self: &Arc<Self>,
+        rows: Vec<Row>,
+        guard: &AttachmentGuard,
+    ) -> Result<(), EngineError> {
         let now = self.now();
         let released = rows.into_iter().map(|Row { lease, revision }| {
             let rest_s = self.rest_of(&lease);
@@ -58,7 +64,7 @@ impl Engine {
         });
         let writes: Vec<Write> = released.collect();
         let leases: Vec<Lease> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
-        self.commit(writes).await?;
+        self.commit(writes, vec![guard.clone()]).await?;
         self.proofs.ask_for(&leases, now.moment);
         Ok(())
     }

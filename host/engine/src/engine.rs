@@ -1,19 +1,20 @@
 //! The engine as a whole: what it is made of and how it starts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_core::decision::{Catalogue, PoolFacts};
-use tenure_core::lease::{Epoch, NodeRef};
-use tenure_core::ledger::{Here, Ledger, Now};
+use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
+use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
 use tenure_core::objects::{Object, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies};
 use tenure_core::time::Clock;
 use tenure_store::{Contents, ImportMode, Row, Store};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::EngineError;
 use crate::counters::Counters;
@@ -57,6 +58,12 @@ pub struct Engine {
     pub(crate) objects: tokio::sync::Mutex<()>,
     pub(crate) locks: AttachmentLocks,
     pub(crate) jobs: Arc<Semaphore>,
+    /// What no caller of a verb waits for: sweeps, looks after releases, listings. One at a time, beside the jobs.
+    pub(crate) background: Arc<Semaphore>,
+    /// Held for reading by each write until the ledger knows of it, for writing by an import.
+    pub(crate) gate: Arc<RwLock<()>>,
+    /// Rows of which the ledger may know something else than the store; the sweep reads them again.
+    pub(crate) doubtful: Mutex<HashSet<LeaseKey>>,
     pub(crate) proofs: Proofs,
     pub(crate) suspicions: Mutex<Suspicions>,
     /// Wakes the sweep ahead of its time.
@@ -68,6 +75,8 @@ pub struct Engine {
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) catalogue: Arc<Catalogue>,
+    /// Sticky keys that an ADD in flight is about to hold.
+    pub(crate) keys_in_flight: HashSet<Print>,
 }
 
 // === impl Options ===
@@ -91,13 +100,15 @@ impl Engine {
     /// The store cannot be read, or holds objects that cannot be served.
     pub fn start(ports: Ports, options: Options) -> Result<Arc<Self>, EngineError> {
         let now = now(&*ports.clock);
-        let life = ports.store.identity().epoch.0;
-        let mut ledger = Ledger::new(here(&options.node), life);
+        let mut ledger = Ledger::new(here(&options.node), None);
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
-        let mut state = State { ledger, catalogue: Arc::default() };
+        let mut state = State::new(ledger);
         state.configure(&ports.store.objects()?, now)?;
         Ok(Arc::new(Self {
             jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
+            background: Arc::new(Semaphore::new(1)),
+            gate: Arc::default(),
+            doubtful: Mutex::default(),
             state: Mutex::new(state),
             objects: tokio::sync::Mutex::default(),
             locks: AttachmentLocks::default(),
@@ -122,17 +133,25 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let _one = self.objects.lock().await;
         checked(&contents.objects)?;
-        self.ports.store.import(contents, mode).await?;
-        self.blocking(|engine| engine.reload()).await?
+        let engine = self.clone();
+        // Its own task: the ledger must follow the store even if the caller goes away.
+        let task = tokio::spawn(async move {
+            let _alone = engine.gate.clone().write_owned().await;
+            engine.ports.store.import(contents, mode).await?;
+            engine.in_background(|engine| engine.reload()).await?
+        });
+        task.await.map_err(|e| EngineError::Bug {
+            what: format!("an import ended without an answer: {e}"),
+        })?
     }
 
     fn reload(&self) -> Result<(), EngineError> {
         let now = self.now();
-        let mut ledger = Ledger::new(here(&self.options.node), self.epoch().0);
+        let mut ledger = Ledger::new(here(&self.options.node), Some(&self.state.lock().ledger));
         self.ports
             .store
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
-        let mut state = State { ledger, catalogue: Arc::default() };
+        let mut state = State::new(ledger);
         state.configure(&self.ports.store.objects()?, now)?;
         *self.state.lock() = state;
         for policy in self.ports.policies.status() {
@@ -171,10 +190,26 @@ impl Engine {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
     ) -> Result<T, EngineError> {
-        let permit = self.jobs.clone().acquire_owned().await;
+        self.run(self.jobs.clone(), work).await
+    }
+
+    /// The same for what no caller of a verb waits for: it never takes the turn of an ADD.
+    pub(crate) async fn in_background<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.run(self.background.clone(), work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        turns: Arc<Semaphore>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let turn = turns.acquire_owned().await;
         let engine = self.clone();
         tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             work(&engine)
         })
         .await
@@ -199,6 +234,10 @@ fn now(clock: &dyn Clock) -> Now {
 // === impl State ===
 
 impl State {
+    fn new(ledger: Ledger) -> Self {
+        Self { ledger, catalogue: Arc::default(), keys_in_flight: HashSet::new() }
+    }
+
     /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
     pub(crate) fn configure(&mut self, objects: &[Object], now: Now) -> Result<(), EngineError> {
         let (pools, reservations) = checked(objects)?;

@@ -55,6 +55,16 @@ pub enum EngineError {
         /// Who must act.
         kind: Kind,
     },
+    /// Another live holder has the sticky key.
+    #[error("another live holder has the key {key:?}{}; it is given again when that one ends", held_text(*.address))]
+    KeyHeld {
+        /// The key.
+        key: String,
+        /// Its address; none while an ADD that brings the key is under way.
+        address: Option<IpAddr>,
+        /// Who must act: the policy says whether to wait.
+        kind: Kind,
+    },
     /// The same attachment asks again with another configuration (invariant I4).
     #[error("attachment {attachment} already holds {held} by another configuration; DEL it first")]
     ConfigChanged {
@@ -83,6 +93,9 @@ pub enum EngineError {
         /// What was found there.
         why: String,
     },
+    /// The pools or a row changed while an ADD was decided; it is decided anew.
+    #[error("it was overtaken by another change; try again")]
+    Overtaken,
     /// The bounded queue of an attachment or of the engine is full (invariant I12).
     #[error("{what} is busy ({bound} wait already); try later")]
     Busy {
@@ -130,10 +143,12 @@ impl Coded for EngineError {
             Self::Denied { .. } => "DENIED_BY_POLICY",
             Self::Exhausted { .. } => "POOL_EXHAUSTED",
             Self::FixedUnavailable { .. } => "ADDRESS_UNAVAILABLE",
+            Self::KeyHeld { .. } => "KEY_HELD",
             Self::ConfigChanged { .. } => "CONFIG_CHANGED",
             Self::CheckFailed { .. } => "CHECK_FAILED",
             Self::GcRefused { .. } => "GC_REFUSED",
             Self::BadNetns { .. } => "BAD_NETNS",
+            Self::Overtaken => "OVERTAKEN",
             Self::Busy { .. } => "BUSY",
             Self::BadObject(error) => error.code(),
             Self::Policy(error) => error.code(),
@@ -154,8 +169,8 @@ impl Coded for EngineError {
             | Self::ConfigChanged { .. }
             | Self::CheckFailed { .. }
             | Self::Refused { .. } => Kind::Refused,
-            Self::Exhausted { .. } | Self::Busy { .. } => Kind::Retry,
-            Self::FixedUnavailable { kind, .. } => *kind,
+            Self::Exhausted { .. } | Self::Overtaken | Self::Busy { .. } => Kind::Retry,
+            Self::FixedUnavailable { kind, .. } | Self::KeyHeld { kind, .. } => *kind,
             Self::BadObject(error) => error.kind(),
             Self::Policy(error) => error.kind(),
             Self::NotFound { .. } => Kind::NotFound,
@@ -170,4 +185,8 @@ fn due_text(due: Option<Duration>) -> String {
         Some(due) => format!(" (the next one has rested in {} s)", due.as_secs().saturating_add(1)),
         None => String::new(),
     }
+}
+
+fn held_text(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| format!(" with {address}"))
 }

@@ -37,7 +37,7 @@ impl Engine {
             if look > 0 && !open.is_empty() {
                 tokio::time::sleep(LOOKS_APART).await;
             }
-            let seen = self.blocking({
+            let seen = self.in_background({
                 let open = open.clone();
                 move |engine| engine.look_at(open)
             });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tenure_core::ledger::Hold;
+use tenure_core::ledger::{Hold, Print};
 
 use crate::Engine;
 
@@ -10,34 +10,44 @@ use crate::Engine;
 pub(crate) struct Holds {
     engine: Arc<Engine>,
     held: Vec<Hold>,
+    /// Sticky keys that nobody else may take meanwhile.
+    keys: Vec<Print>,
 }
 
 impl Holds {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: engine.clone(), held: Vec::new() }
+        Self { engine: engine.clone(), held: Vec::new(), keys: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, hold: Hold) {
         self.held.push(hold);
     }
 
+    /// A key that was entered as in flight; it leaves with the value.
+    pub(crate) fn push_key(&mut self, key: Print) {
+        self.keys.push(key);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Hold> {
         self.held.iter()
     }
 
-    /// The write happened: the ledger learns it from the rows themselves.
-    pub(crate) fn written(mut self) {
+    /// The write happened, or may have: the reserved rows stay until the ledger learns what stands in the store.
+    pub(crate) fn leave_rows(&mut self) {
         self.held.clear();
     }
 }
 
 impl Drop for Holds {
     fn drop(&mut self) {
-        if self.held.is_empty() {
+        if self.held.is_empty() && self.keys.is_empty() {
             return;
         }
         let now = self.engine.now();
         let mut state = self.engine.state.lock();
+        for key in self.keys.drain(..) {
+            state.keys_in_flight.remove(&key);
+        }
         for hold in self.held.drain(..) {
             state.ledger.cancel(hold, now);
         }

@@ -19,9 +19,13 @@ pub(crate) struct AttachmentLocks {
     held: Arc<Mutex<HashMap<Attachment, Arc<AsyncMutex<()>>>>>,
 }
 
-/// The right to act on an attachment.
+/// The right to act on an attachment. A write that has begun keeps a share of it, so that nobody else acts before the
+/// write has ended, even if its caller goes away.
+pub(crate) type AttachmentGuard = Arc<Guard>;
+
+/// See [`AttachmentGuard`].
 #[derive(Debug)]
-pub(crate) struct AttachmentGuard {
+pub(crate) struct Guard {
     attachment: Attachment,
     held: Arc<Mutex<HashMap<Attachment, Arc<AsyncMutex<()>>>>>,
     guard: Option<OwnedMutexGuard<()>>,
@@ -42,17 +46,14 @@ impl AttachmentLocks {
             lock.clone()
         };
         // Made before the wait: whoever gives up while waiting tidies up as well.
-        let mut guard = AttachmentGuard {
-            attachment: attachment.clone(),
-            held: self.held.clone(),
-            guard: None,
-        };
+        let mut guard =
+            Guard { attachment: attachment.clone(), held: self.held.clone(), guard: None };
         guard.guard = Some(lock.lock_owned().await);
-        Ok(guard)
+        Ok(Arc::new(guard))
     }
 }
 
-impl Drop for AttachmentGuard {
+impl Drop for Guard {
     fn drop(&mut self) {
         self.guard = None;
         let mut held = self.held.lock();

@@ -128,9 +128,10 @@ impl Engine {
         let _one = self.objects.lock().await;
         let object = self.object(kind, name)?;
         if let Object::IPPool(pool) = object {
+            // First it gives nothing any more, then its holders are counted: an ADD under way is one.
+            self.mark_deleted(pool.clone()).await?;
             let held = self.still_held(&pool)?;
             if held > 0 {
-                self.mark_deleted(pool).await?;
                 return Ok(Deleted::Waiting { held });
             }
         }

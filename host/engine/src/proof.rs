@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_core::lease::{Generation, Lease, LeaseKey};
-use tenure_core::ledger::{AfterRelease, Slot, Status};
+use tenure_core::ledger::{AfterRelease, Home, Slot, Status};
 use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
 use tenure_core::time::Moment;
 use tokio::sync::Notify;
@@ -67,7 +67,7 @@ impl Engine {
             if self.proofs.len() == 0 {
                 self.proofs.wake.notified().await;
             }
-            let pause = match self.blocking(|engine| engine.look_after_releases()).await {
+            let pause = match self.in_background(|engine| engine.look_after_releases()).await {
                 Ok(pause) => pause,
                 Err(_) => PAUSE.1,
             };
@@ -134,7 +134,8 @@ pub(crate) fn look_for_holder(look: &dyn KernelLook, slot: &Slot, key: &LeaseKey
     }
 }
 
-/// Whether the end of the holder that released this row is still to be proved, and can be.
+/// Whether the end of the holder that released this row is still to be proved, and this kernel can.
 pub(crate) fn is_unproved(slot: &Slot) -> bool {
-    matches!(slot.status, Status::Released { proved: None, .. }) && slot.netns.is_some()
+    let here = slot.home == Home::Here && slot.netns.is_some();
+    here && matches!(slot.status, Status::Released { proved: None, .. })
 }

@@ -46,7 +46,8 @@ impl Engine {
         let row = self.ports.store.get(&key).await?;
         let row = row.ok_or_else(|| EngineError::NotFound { object: format!("lease {key}") })?;
         let refused = |why: String| EngineError::Refused { object: format!("lease {key}"), why };
-        let _guard = self.locks.lock(&row.lease.attachment).await?;
+        let guard = self.locks.lock(&row.lease.attachment).await?;
+        let row = self.ports.store.get(&key).await?.unwrap_or(row);
         if row.lease.generation != Generation(request.generation) {
             return Err(refused(format!(
                 "it is of generation {} now, not {}; look at it again with `tenure describe lease {key}`",
@@ -62,7 +63,8 @@ impl Engine {
         let mut lease = row.lease;
         let was_quarantined = matches!(lease.state, LeaseState::Quarantined { .. });
         let lease = match (alive, was_quarantined, request.even_if_live) {
-            (NetnsLook::Gone, _, _) => lease.released(wall, Proof::Kernel, rest_s),
+            // One look: the proof counts once the links have settled, as after a DEL.
+            (NetnsLook::Gone, _, _) => lease.released(wall, Proof::None, rest_s),
             (NetnsLook::Unknown, _, _) | (NetnsLook::Alive, true, true) => {
                 lease.released(wall, Proof::Operator, rest_s)
             }
@@ -77,7 +79,14 @@ impl Engine {
             }
         };
         tracing::warn!(address = %key, who, reason = request.reason, state = lease.state_name(), "released by hand");
-        self.commit(vec![Write::Replace { lease: lease.clone(), expect: row.revision }]).await?;
+        self.commit(
+            vec![Write::Replace { lease: lease.clone(), expect: row.revision }],
+            vec![guard],
+        )
+        .await?;
+        if crate::again::is_released(&lease) {
+            self.proofs.ask_for(std::slice::from_ref(&lease), self.now().moment);
+        }
         Ok(self.lease_view(lease))
     }
 
@@ -88,6 +97,9 @@ impl Engine {
         use crate::again::OldHome;
         if self.old_home(lease).await? != OldHome::Standing {
             return Ok(NetnsLook::Gone);
+        }
+        if lease.node.agent != self.options.node.agent {
+            return Ok(NetnsLook::Unknown);
         }
         let Some(netns) = lease.netns else { return Ok(NetnsLook::Unknown) };
         let look = self.blocking(move |engine| engine.ports.kernel.look()).await?;

@@ -17,7 +17,7 @@ use tenure_core::decision::{
 };
 use tenure_core::judge::{Case, Judgement, KernelSays, Suspicion, judge, observe};
 use tenure_core::lease::{Generation, Lease, LeaseKey, LeaseState, Proof};
-use tenure_core::ledger::{Home, RowAt, Status};
+use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::objects::PoolLimits;
 use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
 use tenure_store::{Row, Write};
@@ -69,7 +69,7 @@ impl Engine {
             let next = match self.sweep().await {
                 Ok(swept) => swept.next,
                 Err(error) => {
-                    tracing::warn!(%error, "a sweep failed; nothing was taken back");
+                    tracing::warn!(%error, "a sweep did not end; what it had not yet taken back is kept");
                     None
                 }
             };
@@ -85,18 +85,28 @@ impl Engine {
     /// The store failed. A silent witness is no error: everything is kept then.
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
         // Leases first, evidence second: what is bound after this line is not judged by the look below.
-        let bound = self.state.lock().ledger.rows_where(|slot| slot.is_bound());
-        let released = self.state.lock().ledger.rows_where(is_unproved);
+        self.resolve_doubts().await;
+        let bound = self.state.lock().ledger.rows_where(may_have_holder);
+        let mut released = self.state.lock().ledger.rows_where(is_unproved);
+        let turn = self.turn(released.len());
+        released.rotate_left(turn);
+        released.truncate(SLICE);
         let looked_at = bound.len();
-        let suspects = self.blocking(move |engine| {
+        let suspects = self.in_background(move |engine| {
             let suspects = engine.look_at_bound(&bound);
             engine.look_at_released(&released);
             suspects
         });
         let zombies = self.with_records(suspects.await?).await?;
         let (reclaimed, next) = self.reclaim(zombies).await?;
-        self.forget_old_rows().await?;
-        self.finish_deletions().await?;
+        for (what, outcome) in [
+            ("forgetting old rows", self.forget_old_rows().await),
+            ("finishing the deletion of pools", self.finish_deletions().await),
+        ] {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, what, "it is tried again in the next sweep");
+            }
+        }
         self.counters.sweeps.one();
         Ok(Swept { looked_at, reclaimed, next })
     }
@@ -126,14 +136,19 @@ impl Engine {
 
     /// Looks for addresses that were not yet seen on a link, a slice of them at a time, beginning elsewhere each time.
     fn look_at_links(&self, look: Option<&dyn KernelLook>, bound: &[RowAt]) {
-        let turn = usize::try_from(self.counters.sweeps.get()).unwrap_or(0).wrapping_mul(SLICE);
-        let start = turn.checked_rem(bound.len()).unwrap_or(0);
+        let start = self.turn(bound.len());
         let rows = bound.iter().cycle().skip(start).take(bound.len());
         let unseen =
             rows.filter(|row| is_unseen(row) && kernel_says(look, row) == KernelSays::Alive);
         for row in unseen.take(SLICE) {
             self.see_on_link(look, row);
         }
+    }
+
+    /// Where this sweep begins in a list of which it takes a slice.
+    fn turn(&self, length: usize) -> usize {
+        let turn = usize::try_from(self.counters.sweeps.get()).unwrap_or(0).wrapping_mul(SLICE);
+        turn.checked_rem(length).unwrap_or(0)
     }
 
     /// Remembers that an address stands on a link: only then its absence will be proof.
@@ -158,9 +173,16 @@ impl Engine {
         let mut zombies = Vec::new();
         for (at, kernel, suspicion) in suspects {
             let row = self.ports.store.get(&at.key).await?;
-            let row = row.filter(|row| row.revision.0 == at.slot.revision && row.lease.is_bound());
-            zombies.extend(row.map(|row| Zombie { row, kernel, suspicion }));
+            let Some(row) = row.filter(|row| row.revision.0 == at.slot.revision) else {
+                // Changed since it was taken down, or the ledger is wrong about it.
+                self.doubt([at.key]);
+                continue;
+            };
+            if row.lease.has_holder() {
+                zombies.push(Zombie { row, kernel, suspicion });
+            }
         }
+        self.resolve_doubts().await;
         Ok(zombies)
     }
 
@@ -175,8 +197,10 @@ impl Engine {
         while zombies.peek().is_some() {
             let batch: Vec<Zombie> = zombies.by_ref().take(MAX_RECLAIM_ROWS).collect();
             let question = self.question(&batch);
-            let verdicts =
-                self.blocking(move |engine| engine.ports.policies.reclaim(&question)).await?.answer;
+            let verdicts = self
+                .in_background(move |engine| engine.ports.policies.reclaim(&question))
+                .await?
+                .answer;
             let now = self.now().moment;
             let mut dead = Vec::new();
             for (zombie, verdict) in batch.into_iter().zip(verdicts) {
@@ -203,7 +227,7 @@ impl Engine {
         if dead.is_empty() {
             return Ok(Vec::new());
         }
-        let dead = self.blocking(move |engine| engine.still_dead(dead)).await?;
+        let dead = self.in_background(move |engine| engine.still_dead(dead)).await?;
         let mut reclaimed = Vec::new();
         for slice in dead.chunks(COMMIT_SLICE) {
             let wall = self.now().wall;
@@ -224,14 +248,14 @@ impl Engine {
     async fn commit_each(self: &Arc<Self>, writes: Vec<Write>) -> Result<Vec<Lease>, EngineError> {
         let leases =
             |writes: &[Write]| writes.iter().filter_map(crate::add::lease_of).cloned().collect();
-        match self.commit(writes.clone()).await {
+        match self.commit(writes.clone(), Vec::new()).await {
             Ok(()) => return Ok(leases(&writes)),
             Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
             Err(error) => return Err(error),
         }
         let mut done = Vec::new();
         for write in writes {
-            match self.commit(vec![write.clone()]).await {
+            match self.commit(vec![write.clone()], Vec::new()).await {
                 Ok(()) => done.extend(leases(&[write])),
                 Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {
                     self.counters.conflicts.one();
@@ -244,10 +268,12 @@ impl Engine {
 
     /// A fresh look precedes each commit: what is not gone any more, or cannot be said, is kept.
     fn still_dead(&self, dead: Vec<(Row, Proof, Verdict)>) -> Vec<(Row, Proof, Verdict)> {
-        let Ok(look) = self.ports.kernel.look() else { return Vec::new() };
-        let gone = |(row, proof, _): &(Row, Proof, Verdict)| {
-            *proof == Proof::Reboot
-                || row.lease.netns.is_some_and(|netns| look.namespace(&netns) == NetnsLook::Gone)
+        // Another boot is proof without a look.
+        let look = self.ports.kernel.look().ok();
+        let gone = |(row, proof, _): &(Row, Proof, Verdict)| match (&look, row.lease.netns) {
+            _ if *proof == Proof::Reboot => true,
+            (Some(look), Some(netns)) => look.namespace(&netns) == NetnsLook::Gone,
+            _ => false,
         };
         dead.into_iter().filter(gone).collect()
     }
@@ -306,7 +332,7 @@ impl Engine {
         old.truncate(SLICE);
         for (key, slot) in old {
             let expect = tenure_store::Revision(slot.revision);
-            match self.commit(vec![Write::Delete { key, expect }]).await {
+            match self.commit(vec![Write::Delete { key, expect }], Vec::new()).await {
                 Ok(()) | Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -330,6 +356,11 @@ pub(crate) fn kernel_says(look: Option<&dyn KernelLook>, row: &RowAt) -> KernelS
         NetnsLook::Gone => KernelSays::Gone,
         NetnsLook::Unknown => KernelSays::Silent,
     }
+}
+
+/// Rows whose holder may live: bound, and quarantined ones whose namespace is known.
+fn may_have_holder(slot: &Slot) -> bool {
+    slot.is_bound() || (slot.status == Status::Quarantined && slot.netns.is_some())
 }
 
 fn is_unseen(row: &RowAt) -> bool {

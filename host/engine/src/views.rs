@@ -99,7 +99,7 @@ impl Engine {
         self: &Arc<Self>,
         filter: LeaseFilter,
     ) -> Result<Vec<LeaseView>, EngineError> {
-        self.blocking(move |engine| {
+        self.in_background(move |engine| {
             let mut found = Vec::new();
             engine.ports.store.scan(&mut |row| {
                 let wanted =
@@ -180,7 +180,7 @@ impl Engine {
 
     /// The daemon as a whole.
     pub async fn overview(self: &Arc<Self>) -> Result<Overview, EngineError> {
-        let witness = self.blocking(|engine| engine.ports.kernel.look().err()).await?;
+        let witness = self.in_background(|engine| engine.ports.kernel.look().err()).await?;
         let identity = self.ports.store.identity();
         let now = self.now();
         let mut state = self.state.lock();

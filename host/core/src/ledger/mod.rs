@@ -42,8 +42,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     here: Here,
-    /// Told apart from the ledgers before and after an import.
-    life: u64,
+    /// The ticket of the next hold; never the same in two ledgers that follow each other.
+    ticket: u64,
     spaces: Vec<SpaceName>,
     stocks: Vec<Stock>,
     /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
@@ -58,13 +58,12 @@ pub struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// An empty ledger of this agent. `life` differs between ledgers that follow each other: a hold taken from one
-    /// is nothing to the next.
+    /// An empty ledger of this agent, after the one before if there was one: a hold taken from that is nothing to this.
     #[must_use]
-    pub fn new(here: Here, life: u64) -> Self {
+    pub fn new(here: Here, before: Option<&Self>) -> Self {
         Self {
             here,
-            life,
+            ticket: before.map_or(1, |before| before.ticket),
             spaces: vec![SpaceName::default()],
             stocks: Vec::new(),
             by_cidr: BTreeMap::new(),
@@ -121,6 +120,9 @@ impl Ledger {
     pub fn reserve(&mut self, pool: usize, want: Want, now: Now) -> Result<Hold, Unavailable> {
         self.promote(pool, now);
         let Some(stock) = self.stocks.get_mut(pool) else { return Err(Unavailable::NoPool) };
+        if stock.pool.spec.disabled {
+            return Err(Unavailable::NotUsable);
+        }
         let chosen = stock.choose(now.moment, want == Want::Pressed);
         let Some(number) = chosen else {
             return Err(Unavailable::Exhausted { due: stock.next_due(now.moment) });
@@ -151,9 +153,10 @@ impl Ledger {
         Ok(self.hold(key.clone(), now))
     }
 
-    /// Gives a reservation back: nothing was written.
+    /// Gives a reservation back: nothing was written. Whatever else stands there meanwhile is left alone.
     pub fn cancel(&mut self, hold: Hold, now: Now) {
-        if hold.life != self.life {
+        let ticket = hold.ticket;
+        if self.slot(&hold.key).map(|slot| slot.status) != Some(Status::Reserved { ticket }) {
             return;
         }
         let spot = self.spot(&hold.key);
@@ -211,6 +214,13 @@ impl Ledger {
         Some(*index)
     }
 
+    /// Whether a pool may hand the address out.
+    #[must_use]
+    pub fn is_usable(&self, key: &LeaseKey) -> bool {
+        let stock = self.pool_of(key).and_then(|pool| self.stocks.get(pool));
+        stock.is_some_and(|stock| stock.is_usable(key.number()) && !stock.pool.spec.disabled)
+    }
+
     /// The index of the pool of this name.
     #[must_use]
     pub fn pool_named(&self, name: &PoolName) -> Option<usize> {
@@ -250,7 +260,8 @@ impl Ledger {
             .collect()
     }
 
-    /// Rows that may be forgotten: `beyond` the bound, longest released first, rested for over `rested_for`.
+    /// Rows that may be forgotten, longest released first: beyond the bound what has rested for over `rested_for`, and
+    /// all such rows that no pool has any more.
     #[must_use]
     pub fn forgettable(
         &self,
@@ -259,23 +270,26 @@ impl Ledger {
         now: Moment,
     ) -> Vec<(LeaseKey, Slot)> {
         let ready: usize = self.stocks.iter().map(Stock::ready_rows).sum();
-        let mut left = ready.saturating_sub(bound);
-        let mut out = Vec::new();
-        for stock in &self.stocks {
-            for number in stock.oldest_ready() {
-                if left == 0 {
-                    return out;
-                }
-                let address = from_number(stock.pool.family(), number);
-                let key = LeaseKey { space: stock.pool.spec.space.clone(), address };
-                let Some(slot) = self.slot(&key) else { continue };
-                if slot.rested_for(now) > rested_for {
-                    left = left.saturating_sub(1);
-                    out.push((key, slot));
-                }
-            }
-        }
-        out
+        let excess = ready.saturating_sub(bound);
+        let counted = |spot: &Spot, entry: &Entry| {
+            let stock = entry.stock.and_then(|index| self.stocks.get(index as usize));
+            stock.is_some_and(|stock| stock.is_usable(to_number(spot.address)))
+        };
+        let old = |(spot, entry): &(&Spot, &Entry)| {
+            let here = excess > 0 && entry.shelf == Shelf::Ready;
+            entry.slot.rested_for(now) > rested_for && (here || !counted(spot, entry))
+        };
+        let mut rows: Vec<_> = self.rows.iter().filter(old).collect();
+        rows.sort_by_key(|(spot, entry)| (entry.slot.released_at(), **spot));
+        let mut left = excess;
+        rows.retain(|(spot, entry)| {
+            let counted = counted(spot, entry);
+            let keep = !counted || left > 0;
+            left = left.saturating_sub(usize::from(counted));
+            keep
+        });
+        let rows = rows.into_iter();
+        rows.filter_map(|(spot, entry)| Some((self.key(*spot)?, entry.slot))).collect()
     }
 
     /// The address was seen on a link of its holder's namespace.
@@ -321,6 +335,8 @@ impl Ledger {
     fn hold(&mut self, key: LeaseKey, now: Now) -> Hold {
         let spot = self.spot(&key);
         let prior = self.drop_row(spot);
+        let ticket = self.ticket;
+        self.ticket = ticket.saturating_add(1);
         let reserved = Slot {
             revision: prior.map_or(0, |p| p.revision),
             generation: prior.map_or(Generation(0), |p| p.generation),
@@ -331,10 +347,10 @@ impl Ledger {
             sticky: None,
             netns: None,
             home: Home::Here,
-            status: Status::Reserved,
+            status: Status::Reserved { ticket },
         };
         self.insert_row(spot, reserved, now);
-        Hold { key, prior, life: self.life }
+        Hold { key, prior, ticket }
     }
 
     /// Places rows anew whose rest or retention has ended.
@@ -393,8 +409,12 @@ impl Ledger {
 
     fn count_namespace(&mut self, pool: u32, slot: &Slot, change: fn(u64, u64) -> u64) {
         let Some(namespace) = slot.namespace.filter(|_| slot.is_bound()) else { return };
-        let count = self.held_by_namespace.entry((pool as usize, namespace)).or_default();
+        let key = (pool as usize, namespace);
+        let count = self.held_by_namespace.entry(key).or_default();
         *count = change(*count, 1);
+        if *count == 0 {
+            self.held_by_namespace.remove(&key);
+        }
     }
 
     fn listed(&self, print: Print) -> Vec<(LeaseKey, Slot)> {

@@ -19,8 +19,11 @@ pub struct Print(NonZeroU64);
 /// What a row is at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// An ADD in flight has it.
-    Reserved,
+    /// An ADD in flight has it: the one whose hold carries this ticket.
+    Reserved {
+        /// Told apart from every other hold of this process.
+        ticket: u64,
+    },
     /// An attachment holds it.
     Bound {
         /// Since when this process knows of it.
@@ -190,7 +193,7 @@ impl Slot {
     pub(super) fn inherit(&mut self, before: &Self) {
         let was_seen = match before.status {
             Status::Bound { seen, .. } | Status::Released { seen, .. } => seen,
-            Status::Reserved | Status::Quarantined => false,
+            Status::Reserved { .. } | Status::Quarantined => false,
         };
         if let Status::Bound { seen, .. } | Status::Released { seen, .. } = &mut self.status {
             *seen |= was_seen;
@@ -208,6 +211,14 @@ impl Slot {
         }
     }
 
+    /// When it was released, by the record; the beginning of time while it is not.
+    pub(super) fn released_at(&self) -> WallMs {
+        match self.status {
+            Status::Released { at, .. } => at,
+            _ => WallMs::default(),
+        }
+    }
+
     /// How long the row has rested beyond its cool-down; zero while it rests or is held.
     pub(super) fn rested_for(&self, now: Moment) -> Duration {
         self.rest_ends().map_or(Duration::ZERO, |end| now.since(end))
@@ -216,7 +227,7 @@ impl Slot {
     /// What the row counts as now.
     pub(super) fn shelf(&self, now: Moment, wall: WallMs) -> Shelf {
         match self.status {
-            Status::Reserved | Status::Bound { .. } => Shelf::Held,
+            Status::Reserved { .. } | Status::Bound { .. } => Shelf::Held,
             Status::Quarantined => Shelf::Quarantined,
             Status::Released { lingering: true, .. } => Shelf::Lingering,
             Status::Released { keep_until: Some(until), .. } if until > wall => Shelf::Retained,

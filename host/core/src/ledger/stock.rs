@@ -204,11 +204,6 @@ impl Stock {
         self.early.first().map(|(from, _)| from.since(now))
     }
 
-    /// The longest released rows that are ready, oldest first.
-    pub(super) fn oldest_ready(&self) -> impl Iterator<Item = u128> + '_ {
-        self.ready.iter().map(|(_, number)| *number)
-    }
-
     pub(super) fn ready_rows(&self) -> usize {
         self.ready.len()
     }

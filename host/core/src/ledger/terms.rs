@@ -43,8 +43,8 @@ pub struct Hold {
     pub key: LeaseKey,
     /// What stood there before; none for an address without a row.
     pub prior: Option<Slot>,
-    /// The ledger that it was taken from.
-    pub(super) life: u64,
+    /// What the reserved row carries while this hold stands.
+    pub(super) ticket: u64,
 }
 
 /// Why an address or pool cannot give.

@@ -24,7 +24,7 @@ fn pool(name: &str, spec: serde_json::Value) -> Pool {
 }
 
 fn ledger(specs: &[(&str, serde_json::Value)]) -> Ledger {
-    let mut ledger = Ledger::new(here(), 1);
+    let mut ledger = Ledger::new(here(), None);
     let pools = specs.iter().map(|(name, spec)| pool(name, spec.clone())).collect();
     ledger.configure(pools, &[], at(0));
     ledger
@@ -180,7 +180,7 @@ fn a_cancelled_reservation_leaves_no_trace() {
 fn a_hold_of_an_earlier_ledger_changes_nothing_in_the_next() {
     let mut before = four();
     let hold = before.reserve(0, Want::Rested, at(0)).unwrap();
-    let mut after = Ledger::new(here(), 2);
+    let mut after = Ledger::new(here(), Some(&before));
     let pools = before.pools().cloned().collect();
     after.configure(pools, &[], at(0));
     let bound = bind(&mut after, Want::Rested, at(0)).unwrap();
@@ -223,6 +223,29 @@ fn a_shrunk_pool_counts_its_held_addresses_apart() {
     release(&mut ledger, &held, 0, at(2));
     assert_eq!(ledger.counts(0, at(2)).out_of_range, 0);
     assert_eq!(ledger.counts(0, at(2)).free, 2, "it does not come back into the pool");
+}
+
+#[test]
+fn rows_that_no_pool_has_any_more_are_forgotten_after_their_rest() {
+    let mut ledger = four();
+    let lease = bind(&mut ledger, Want::Rested, at(0)).unwrap();
+    release(&mut ledger, &lease, 0, at(0));
+    ledger.configure(Vec::new(), &[], at(1));
+    let hour = Duration::from_secs(3600);
+    assert!(ledger.forgettable(100, hour, Moment(1_000)).is_empty());
+    assert_eq!(ledger.forgettable(100, hour, Moment(4_000_000)).len(), 1);
+}
+
+#[test]
+fn a_hold_that_was_overtaken_is_not_given_back() {
+    let mut ledger = four();
+    let hold = ledger.reserve(0, Want::Rested, at(0)).unwrap();
+    ledger.forget(&hold.key);
+    let other = ledger.reserve_exact(&hold.key, For::Anyone, at(0)).unwrap();
+    let bound = lease(&other.key, "c2", 1);
+    ledger.apply(&bound, 9, at(0));
+    ledger.cancel(hold, at(1));
+    assert!(ledger.slot(&bound.key()).unwrap().is_bound());
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! What happens between two steps: verbs that meet each other, the spool, a silent witness, and a changed configuration.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+mod site;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use site::{Site, attachment};
+use tenure_core::decision::{Affinity, IfHeld};
+use tenure_core::error::{Coded as _, Kind};
+use tenure_core::name::ObjectName;
+use tenure_core::objects::ObjectKind;
+use tenure_engine::{DelRequest, Deleted, LeaseView, ReleaseRequest, SpoolInstant};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn sticky(if_held: IfHeld) -> Affinity {
+    Affinity::Sticky { key: "web-0".into(), if_held, retain_s: 600, preferred: Vec::new() }
+}
+
+async fn view(site: &Site, address: IpAddr) -> LeaseView {
+    site.engine.lease("default".parse().unwrap(), address).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_spooled_del_does_not_end_the_hold_of_a_later_repeated_add() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    site.add("c1").await.unwrap();
+    site.clock.pass(Duration::from_secs(10));
+    let spooled = SpoolInstant { boot: "boot-1".into(), boottime_ms: 1_010_000 };
+    site.clock.pass(Duration::from_secs(10));
+    site.add("c1").await.unwrap();
+    let del = DelRequest { attachment: attachment("c1"), bound_before: Some(spooled) };
+    site.engine.del(del).await.unwrap();
+    assert_eq!(site.held().await, 1, "the runtime attached it again after it had deleted it");
+}
+
+#[tokio::test]
+async fn a_repeated_add_in_a_namespace_that_cannot_be_read_is_blind_and_not_reclaimed() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let first = site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    let request = site.request("c1");
+    site.kernel.be_silent(true);
+    assert_eq!(site.add_as(&request).await.unwrap(), first);
+    site.kernel.be_silent(false);
+    assert_eq!(site.reclaim().await, 0, "its present namespace is not the one that ended");
+}
+
+#[tokio::test]
+async fn a_quarantined_address_is_freed_by_the_del_of_its_holder_or_by_its_proved_end() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/31"}))]).await;
+    for container in ["c1", "c2"] {
+        let address = site.add(container).await.unwrap()[0];
+        let request = ReleaseRequest {
+            address,
+            space: "default".parse().unwrap(),
+            generation: 1,
+            even_if_live: true,
+            reason: "test".into(),
+        };
+        site.engine.release_by_hand(request, "root").await.unwrap();
+    }
+    site.del("c1").await;
+    assert_ne!(view(&site, ip("10.0.0.0")).await.view, "quarantined");
+    site.kernel.end("c2");
+    assert_eq!(site.reclaim().await, 1);
+    assert_ne!(view(&site, ip("10.0.0.1")).await.view, "quarantined");
+}
+
+#[tokio::test]
+async fn a_repeated_add_of_a_quarantined_holder_binds_its_own_row_again() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let first = site.add("c1").await.unwrap();
+    let request = ReleaseRequest {
+        address: first[0],
+        space: "default".parse().unwrap(),
+        generation: 1,
+        even_if_live: true,
+        reason: "test".into(),
+    };
+    site.engine.release_by_hand(request, "root").await.unwrap();
+    assert_eq!(site.add("c1").await.unwrap(), first, "no second lease (I4)");
+    assert_eq!(view(&site, first[0]).await.view, "held");
+}
+
+#[tokio::test]
+async fn of_two_adds_that_bring_a_key_at_once_one_holds_it() {
+    let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
+    *site.policies.affinity.lock() = sticky(IfHeld::Wait);
+    let stalled = site.store.hold().await;
+    let first = tokio::spawn({
+        let site = site.clone();
+        async move { site.add("c1").await }
+    });
+    site.store.until_begun(1).await;
+    let second = site.add("c2").await.unwrap_err();
+    assert_eq!((second.code(), second.kind()), ("KEY_HELD", Kind::Retry));
+    drop(stalled);
+    first.await.unwrap().unwrap();
+    assert_eq!(site.held().await, 1);
+}
+
+#[tokio::test]
+async fn an_address_that_its_key_left_behind_is_kept_for_it_no_longer() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    *site.policies.affinity.lock() = sticky(IfHeld::Other);
+    let first = site.add("c1").await.unwrap();
+    site.del("c1").await;
+    // Unproved and within the floor: the key takes another address.
+    let second = site.add("c2").await.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(view(&site, first[0]).await.view, "resting", "not retained any more");
+    site.del("c2").await;
+    assert_eq!(view(&site, second[0]).await.view, "retained");
+}
+
+#[tokio::test]
+async fn a_key_whose_address_was_reserved_meanwhile_gets_another_one() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    *site.policies.affinity.lock() = sticky(IfHeld::Wait);
+    let first = site.add("c1").await.unwrap();
+    site.del("c1").await;
+    site.kernel.end("c1");
+    site.settle().await;
+    site.apply(&[("p", json!({"cidr": "10.0.0.0/24", "exclude": [first[0].to_string()]}))]).await;
+    assert_ne!(site.add("c2").await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_retention_is_kept_within_the_limit_of_the_pool() {
+    let pool = json!({"cidr": "10.0.0.0/24", "limits": {"retainMax": "60s"}});
+    let site = Site::new(&[("p", pool)]).await;
+    *site.policies.affinity.lock() = sticky(IfHeld::Wait);
+    let address = site.add("c1").await.unwrap()[0];
+    assert_eq!(view(&site, address).await.lease.sticky.unwrap().retain_s, 60);
+    assert_eq!(site.engine.counters().clamped.get(), 1);
+}
+
+#[tokio::test]
+async fn a_reboot_is_proof_although_the_witness_is_silent() {
+    let mut site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    site.add("c1").await.unwrap();
+    site.kernel.be_silent(true);
+    site.restart("boot-2");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_deleted_gives_nothing_from_the_first_moment() {
+    let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
+    let name = ObjectName::new("p").unwrap();
+    let stalled = site.store.hold().await;
+    let add = tokio::spawn({
+        let site = site.clone();
+        async move { site.add("c1").await }
+    });
+    site.store.until_begun(1).await;
+    drop(stalled);
+    let deleted = site.engine.delete(ObjectKind::IPPool, &name).await.unwrap();
+    assert_eq!(deleted, Deleted::Waiting { held: 1 }, "an ADD under way is a holder");
+    add.await.unwrap().unwrap();
+    assert_eq!(site.add("c2").await.unwrap_err().code(), "NO_POOL");
+    site.del("c1").await;
+    site.engine.sweep().await.unwrap();
+    assert_eq!(site.engine.pools().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_during_its_del_does_not_open_the_attachment_to_others() {
+    let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
+    site.add("c1").await.unwrap();
+    let stalled = site.store.hold().await;
+    let del = site.engine.del(DelRequest { attachment: attachment("c1"), bound_before: None });
+    assert!(tokio::time::timeout(Duration::from_millis(20), del).await.is_err());
+    let add = tokio::spawn({
+        let site = site.clone();
+        async move { site.add("c1").await }
+    });
+    assert!(!add.is_finished());
+    drop(stalled);
+    add.await.unwrap().unwrap();
+    assert_eq!(site.held().await, 1, "the ADD came after the DEL and holds its address");
+}
