@@ -1,17 +1,20 @@
 //! A pool as it is served: the checked form of an [`IPPool`](crate::objects::PoolSpec), with its usable
 //! addresses as an interval set.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::address::{Family, Range, from_number, to_number};
+use crate::address::{Family, Range, to_number};
 use crate::interval::IntervalSet;
 use crate::name::{NetworkName, PoolName, SpaceName};
 use crate::objects::{BadObject, Operator, PoolSpec, ReservationSpec, Selector};
 
 /// The widest pool, in bits of host part: counts of one space still fit 128 bits.
 const MIN_PREFIX: u8 = 8;
+/// The smallest MTU of IPv4 (RFC 791).
+const MIN_MTU: u32 = 68;
 
 /// A checked pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +46,9 @@ pub struct Asker<'a> {
     /// The holder's namespace, empty if it has none.
     pub namespace: &'a str,
     /// Labels of the pod, where they are known.
-    pub pod_labels: Option<&'a std::collections::BTreeMap<String, String>>,
+    pub pod_labels: Option<&'a BTreeMap<String, String>>,
     /// Labels of the node, where they are known.
-    pub node_labels: Option<&'a std::collections::BTreeMap<String, String>>,
+    pub node_labels: Option<&'a BTreeMap<String, String>>,
 }
 
 // === impl Pool ===
@@ -62,6 +65,7 @@ impl Pool {
             message,
         };
         check_cidr(&spec).map_err(|m| bad("spec.cidr", m))?;
+        check_spans(&spec).map_err(|(field, m)| bad(field, m))?;
         check_delivery(&spec).map_err(|(field, m)| bad(&field, m))?;
         check_selectors(&spec).map_err(|(field, m)| bad(&field, m))?;
         let whole = Range::from(spec.cidr);
@@ -124,27 +128,40 @@ impl Pool {
         IpNet::new(address, self.spec.cidr.prefix_len()).unwrap_or_else(|_| IpNet::from(address))
     }
 
-    /// Whether the pool serves this holder. `named` says that the CNI configuration names it.
+    /// Why the pool does not serve this holder; none if it does.
     ///
     /// A selector about labels that are not known admits nobody: unknown is not a match. In standalone
     /// mode a namespace has one known label, `kubernetes.io/metadata.name`.
     #[must_use]
-    pub fn admits(&self, asker: Asker<'_>) -> bool {
+    pub fn refuses(&self, asker: Asker<'_>) -> Option<&'static str> {
         let spec = &self.spec;
-        if spec.disabled || (!spec.networks.is_empty() && !spec.networks.contains(asker.network)) {
-            return false;
-        }
         let namespace =
-            || [("kubernetes.io/metadata.name".to_owned(), asker.namespace.to_owned())].into();
-        spec.namespace_selector.as_ref().is_none_or(|s| s.matches(&namespace()))
-            && spec
-                .pod_selector
-                .as_ref()
-                .is_none_or(|s| asker.pod_labels.is_some_and(|l| s.matches(l)))
-            && spec
-                .node_selector
-                .as_ref()
-                .is_none_or(|s| asker.node_labels.is_some_and(|l| s.matches(l)))
+            [("kubernetes.io/metadata.name".to_owned(), asker.namespace.to_owned())].into();
+        let selects = |selector: &Option<Selector>, labels: Option<&BTreeMap<String, String>>| {
+            selector.as_ref().is_none_or(|s| labels.is_some_and(|labels| s.matches(labels)))
+        };
+        if spec.disabled {
+            return Some("is disabled or being deleted");
+        }
+        if !spec.networks.is_empty() && !spec.networks.contains(asker.network) {
+            return Some("does not serve this network");
+        }
+        if !selects(&spec.namespace_selector, Some(&namespace)) {
+            return Some(
+                "has a namespaceSelector that does not match (standalone mode knows the name of a namespace only)",
+            );
+        }
+        if !selects(&spec.pod_selector, asker.pod_labels) {
+            return Some(
+                "has a podSelector that does not match, or labels of pods are not known here",
+            );
+        }
+        if !selects(&spec.node_selector, asker.node_labels) {
+            return Some(
+                "has a nodeSelector that does not match, or labels of nodes are not known here",
+            );
+        }
+        None
     }
 
     /// Whether the pool admits only by an explicit selector.
@@ -202,37 +219,97 @@ fn check_cidr(spec: &PoolSpec) -> Result<(), String> {
     if cidr.prefix_len() < MIN_PREFIX {
         return Err(format!("{cidr} is wider than /{MIN_PREFIX}"));
     }
+    match unusable(cidr.addr()) {
+        Some(what) => Err(format!("{cidr} holds {what}, which no container can have")),
+        None => Ok(()),
+    }
+}
+
+fn unusable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_multicast() => Some("multicast addresses"),
+        _ if address.is_loopback() => Some("loopback addresses"),
+        IpAddr::V4(a) if a.octets().first() == Some(&0) => Some("addresses of \"this network\""),
+        IpAddr::V6(a) if a.is_unicast_link_local() => {
+            Some("link-local addresses, which the kernel gives")
+        }
+        IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => Some("IPv4 addresses written as IPv6"),
+        _ => None,
+    }
+}
+
+fn check_spans(spec: &PoolSpec) -> Result<(), (&'static str, String)> {
+    let limits = &spec.limits;
+    if spec.cooldown_floor > spec.cooldown {
+        let message = format!("{} is longer than cooldown {}", spec.cooldown_floor, spec.cooldown);
+        return Err(("spec.cooldownFloor", message));
+    }
+    if spec.cooldown > limits.cooldown_max {
+        let message =
+            format!("{} is longer than limits.cooldownMax {}", spec.cooldown, limits.cooldown_max);
+        return Err(("spec.cooldown", message));
+    }
+    if limits.grace_min > limits.grace_max {
+        let message = format!("{} is longer than graceMax {}", limits.grace_min, limits.grace_max);
+        return Err(("spec.limits.graceMin", message));
+    }
     Ok(())
 }
 
 fn check_delivery(spec: &PoolSpec) -> Result<(), (String, String)> {
     let family = Family::of(spec.cidr.addr());
     if let Some(gateway) = spec.gateway {
-        let field = || "spec.gateway".to_owned();
-        if Family::of(gateway) != family {
-            return Err((field(), format!("{gateway} is not {family} like {}", spec.cidr)));
-        }
-        // A single-address pool has its gateway on the link but outside the "subnet".
-        let single = spec.cidr.prefix_len() == family.bits();
-        if !single && !spec.cidr.contains(&gateway) {
-            return Err((field(), format!("{gateway} lies outside {}", spec.cidr)));
-        }
+        check_hop(spec, gateway).map_err(|m| ("spec.gateway".to_owned(), m))?;
     }
     for (at, route) in spec.routes.iter().enumerate() {
-        let wrong = |part: &str, what: String| {
-            (
-                format!("spec.routes[{at}].{part}"),
-                format!("{what} is not {family} like {}", spec.cidr),
-            )
-        };
+        let field = |part: &str| format!("spec.routes[{at}].{part}");
         if Family::of(route.dst.addr()) != family {
-            return Err(wrong("dst", route.dst.to_string()));
+            return Err((
+                field("dst"),
+                format!("{} is not {family} like {}", route.dst, spec.cidr),
+            ));
         }
-        if let Some(gw) = route.gw.filter(|gw| Family::of(*gw) != family) {
-            return Err(wrong("gw", gw.to_string()));
+        if route.dst != route.dst.trunc() {
+            let meant = route.dst.trunc();
+            return Err((
+                field("dst"),
+                format!("{} has host bits set; did you mean {meant}?", route.dst),
+            ));
+        }
+        if let Some(gw) = route.gw {
+            check_hop(spec, gw).map_err(|m| (field("gw"), m))?;
+        }
+        if let Some(scope) = route.scope.filter(|scope| *scope > u32::from(u8::MAX)) {
+            return Err((field("scope"), format!("{scope} is more than 255")));
+        }
+        if let Some(mtu) = route.mtu.filter(|mtu| *mtu < MIN_MTU) {
+            return Err((field("mtu"), format!("{mtu} is less than {MIN_MTU} (RFC 791)")));
         }
     }
-    Ok(())
+    let servers = spec.dns.iter().flat_map(|dns| dns.nameservers.iter().enumerate());
+    match servers.into_iter().find(|(_, server)| server.parse::<IpAddr>().is_err()) {
+        Some((at, server)) => {
+            Err((format!("spec.dns.nameservers[{at}]"), format!("{server:?} is not an address")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A next hop: on the subnet, and none of the subnet's own addresses. A single-address pool has its gateway
+/// on the link but outside the "subnet".
+fn check_hop(spec: &PoolSpec, hop: IpAddr) -> Result<(), String> {
+    let (cidr, family) = (spec.cidr, Family::of(spec.cidr.addr()));
+    if Family::of(hop) != family {
+        return Err(format!("{hop} is not {family} like {cidr}"));
+    }
+    if cidr.prefix_len() == family.bits() {
+        return Ok(());
+    }
+    if !cidr.contains(&hop) {
+        return Err(format!("{hop} lies outside {cidr}"));
+    }
+    let own = own_addresses(spec).into_iter().find(|(address, _)| *address == hop);
+    own.map_or(Ok(()), |(_, what)| Err(format!("{hop} is {what} of {cidr}")))
 }
 
 fn check_selectors(spec: &PoolSpec) -> Result<(), (String, String)> {
@@ -271,27 +348,21 @@ fn parse_all(texts: &[String], whole: Range) -> impl Iterator<Item = Result<Rang
     })
 }
 
-/// What is never handed out: the gateway, and the subnet's own addresses except in /31, /32 (RFC 3021),
-/// /127 and /128 (RFC 6164).
+/// What is never handed out: the gateway, and the subnet's own addresses.
 fn withheld(spec: &PoolSpec) -> Vec<(IpAddr, &'static str)> {
+    let gateway = spec.gateway.iter().map(|gateway| (*gateway, "the gateway"));
+    gateway.chain(own_addresses(spec)).collect()
+}
+
+/// The subnet's own addresses, except in /31, /32 (RFC 3021), /127 and /128 (RFC 6164).
+fn own_addresses(spec: &PoolSpec) -> Vec<(IpAddr, &'static str)> {
     let family = Family::of(spec.cidr.addr());
-    let whole = Range::from(spec.cidr);
-    let mut out: Vec<_> = spec.gateway.iter().map(|gateway| (*gateway, "the gateway")).collect();
-    if family.bits().saturating_sub(spec.cidr.prefix_len()) > 1 {
-        match family {
-            Family::V4 => {
-                out.push((from_number(family, whole.first()), "the network address"));
-                out.push((from_number(family, whole.last()), "the broadcast address"));
-            }
-            Family::V6 => {
-                out.push((
-                    from_number(family, whole.first()),
-                    "the subnet-router anycast address (RFC 4291)",
-                ));
-            }
-        }
+    let (first, last) = (spec.cidr.network(), spec.cidr.broadcast());
+    match family {
+        _ if family.bits().saturating_sub(spec.cidr.prefix_len()) <= 1 => Vec::new(),
+        Family::V4 => vec![(first, "the network address"), (last, "the broadcast address")],
+        Family::V6 => vec![(first, "the subnet-router anycast address (RFC 4291)")],
     }
-    out
 }
 
 #[cfg(test)]
@@ -345,7 +416,30 @@ mod tests {
             "spec.routes[0].dst"
         );
         assert_eq!(field(json!({"cidr": "10.0.0.0/24", "exclude": ["10.0.0.0/24"]})), "spec");
-        assert_eq!(field(json!({"cidr": "0.0.0.0/0"})), "spec.cidr");
+        for cidr in [
+            "0.0.0.0/0",
+            "224.0.0.0/24",
+            "127.0.0.0/24",
+            "0.0.0.0/24",
+            "fe80::/64",
+            "::ffff:10.0.0.0/120",
+        ] {
+            assert_eq!(field(json!({"cidr": cidr})), "spec.cidr", "{cidr}");
+        }
+        assert_eq!(field(json!({"cidr": "10.0.0.0/24", "gateway": "10.0.0.255"})), "spec.gateway");
+        let route = |route| field(json!({"cidr": "10.0.0.0/24", "routes": [route]}));
+        assert_eq!(route(json!({"dst": "10.0.0.5/8"})), "spec.routes[0].dst");
+        assert_eq!(route(json!({"dst": "0.0.0.0/0", "gw": "1.2.3.4"})), "spec.routes[0].gw");
+        assert_eq!(route(json!({"dst": "0.0.0.0/0", "scope": 999})), "spec.routes[0].scope");
+        assert_eq!(route(json!({"dst": "0.0.0.0/0", "mtu": 1})), "spec.routes[0].mtu");
+        let dns = json!({"cidr": "10.0.0.0/24", "dns": {"nameservers": ["ns"]}});
+        assert_eq!(field(dns), "spec.dns.nameservers[0]");
+        let floor = json!({"cidr": "10.0.0.0/24", "cooldown": "10s", "cooldownFloor": "60s"});
+        assert_eq!(field(floor), "spec.cooldownFloor");
+        let grace = json!({"cidr": "10.0.0.0/24", "limits": {"graceMin": "60s", "graceMax": "1s"}});
+        assert_eq!(field(grace), "spec.limits.graceMin");
+        let long = json!({"cidr": "10.0.0.0/24", "cooldown": "48h"});
+        assert_eq!(field(long), "spec.cooldown");
     }
 
     #[test]
@@ -364,7 +458,7 @@ mod tests {
         let network = NetworkName::new("net").unwrap();
         let asker =
             Asker { network: &network, namespace: "shop", pod_labels: None, node_labels: None };
-        let admits = |spec| pool(spec).unwrap().admits(asker);
+        let admits = |spec| pool(spec).unwrap().refuses(asker).is_none();
         assert!(admits(json!({"cidr": "10.0.0.0/24"})));
         assert!(!admits(
             json!({"cidr": "10.0.0.0/24", "podSelector": {"matchLabels": {"a": "b"}}})

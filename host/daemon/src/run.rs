@@ -17,6 +17,9 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::{log, metrics, spool, wiring};
 
+/// How long work on other threads may go on when all has been closed.
+const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let config = Config::read(&args)?;
     if args.check {
@@ -29,7 +32,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .thread_name("tenured")
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(&args, &config))
+    let outcome = runtime.block_on(serve(&args, &config));
+    // A policy that is being compiled, or a look that hangs, does not hold up the end.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    outcome
 }
 
 async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {

@@ -43,8 +43,8 @@ impl Candidates {
         let mut rows = Vec::new();
         for (index, order) in indexes {
             let Some(pool) = state.ledger.pool(index) else { continue };
-            if !pool.admits(asker) {
-                why.push(format!("pool {} {}", pool.name, refusal(pool)));
+            if let Some(refusal) = pool.refuses(asker) {
+                why.push(format!("pool {} {refusal}", pool.name));
                 continue;
             }
             let row = candidate(pool, index, order);
@@ -138,14 +138,4 @@ fn with_counts(row: Candidate, state: &mut State, namespace: Option<Print>, now:
 
 pub(crate) fn saturate(number: u128) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn refusal(pool: &Pool) -> &'static str {
-    if pool.spec.disabled {
-        return "is disabled";
-    }
-    if !pool.spec.networks.is_empty() {
-        return "does not serve this network or holder";
-    }
-    "has a selector that does not match"
 }

@@ -160,7 +160,7 @@ impl Choice {
         }
         let key = engine.key_among(candidates, wish.address)?;
         let Some(key) = key else {
-            if explicit || wish.if_held == IfHeld::Fail {
+            if explicit || (!wish.is_for_key() && wish.if_held != IfHeld::Other) {
                 let why = "no pool that serves this network and holder has it".to_owned();
                 return Err(unavailable(wish.address, why, Kind::Invalid));
             }

@@ -9,7 +9,7 @@ use tenure_core::decision::{Catalogue, PoolFacts};
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
 use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
-use tenure_core::objects::{Object, ReservationSpec, Resource};
+use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies};
 use tenure_core::time::Clock;
@@ -133,6 +133,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let _one = self.objects.lock().await;
         checked(&contents.objects)?;
+        let mode = if self.is_untouched()? { ImportMode::Replace } else { mode };
         let engine = self.clone();
         // Its own task: the ledger must follow the store even if the caller goes away.
         let task = tokio::spawn(async move {
@@ -143,6 +144,16 @@ impl Engine {
         task.await.map_err(|e| EngineError::Bug {
             what: format!("an import ended without an answer: {e}"),
         })?
+    }
+
+    /// A store that holds nothing but bundled policies is one that nobody has used yet.
+    fn is_untouched(&self) -> Result<bool, EngineError> {
+        let bundled = |object: &Object| match object {
+            Object::IPAMPolicy(policy) => matches!(policy.spec.source, PolicySource::Bundled(_)),
+            Object::IPPool(_) | Object::IPReservation(_) => false,
+        };
+        let no_lease = self.state.lock().ledger.is_empty();
+        Ok(no_lease && self.ports.store.objects()?.iter().all(bundled))
     }
 
     fn reload(&self) -> Result<(), EngineError> {

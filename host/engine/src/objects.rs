@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_core::error::Coded as _;
 use tenure_core::name::ObjectName;
-use tenure_core::objects::{Object, ObjectKind, PoolSpec, Resource};
-use tenure_core::ports::PolicyRefusal;
+use tenure_core::objects::{Object, ObjectKind, PolicySource, PoolSpec, Resource};
+use tenure_core::ports::{PolicyRefusal, PolicyStatus};
 
 use crate::engine::{checked, pool_name};
 use crate::{Engine, EngineError};
@@ -97,17 +97,21 @@ impl Engine {
         let _one = self.objects.lock().await;
         let before = self.ports.store.objects()?;
         let objects = normal(objects, &before)?;
+        checked(&merged(&before, &objects))?;
+        let policies = policies_of(&objects);
+        let found = self.in_background(move |engine| engine.check_policies(&policies)).await??;
+        let objects: Vec<Object> =
+            objects.into_iter().map(|object| pinned(object, &found)).collect();
         let after = merged(&before, &objects);
-        checked(&after)?;
-        let applied: Vec<Applied> = objects.iter().map(|object| applied(&before, object)).collect();
+        let serving = self.ports.policies.status();
+        let applied: Vec<Applied> =
+            objects.iter().map(|object| applied(&before, object, &found, &serving)).collect();
         let changed: Vec<Object> = objects
             .into_iter()
             .zip(&applied)
             .filter(|(_, applied)| applied.change != Change::Unchanged)
             .map(|(object, _)| object)
             .collect();
-        let policies = policies_of(&changed);
-        self.blocking(move |engine| engine.check_policies(&policies)).await??;
         if dry_run || changed.is_empty() {
             return Ok(applied);
         }
@@ -125,7 +129,17 @@ impl Engine {
         kind: ObjectKind,
         name: &ObjectName,
     ) -> Result<Deleted, EngineError> {
-        let _one = self.objects.lock().await;
+        let one = self.objects.lock().await;
+        self.delete_alone(kind, name, &one).await
+    }
+
+    /// The deletion itself; the guard says that nobody else changes objects meanwhile.
+    async fn delete_alone(
+        self: &Arc<Self>,
+        kind: ObjectKind,
+        name: &ObjectName,
+        _one: &tokio::sync::MutexGuard<'_, ()>,
+    ) -> Result<Deleted, EngineError> {
         let object = self.object(kind, name)?;
         if let Object::IPPool(pool) = object {
             // First it gives nothing any more, then its holders are counted: an ADD under way is one.
@@ -146,6 +160,8 @@ impl Engine {
 
     /// Pools that were deleted while held go when the last holder has left.
     pub(crate) async fn finish_deletions(self: &Arc<Self>) -> Result<(), EngineError> {
+        // Whoever changes objects now may compile a policy for long: the sweep does not wait for it.
+        let Ok(one) = self.objects.try_lock() else { return Ok(()) };
         let waiting: Vec<Resource<PoolSpec>> = self
             .ports
             .store
@@ -158,7 +174,7 @@ impl Engine {
             .collect();
         for pool in waiting {
             if self.still_held(&pool)? == 0 {
-                self.delete(ObjectKind::IPPool, &pool.metadata.name).await?;
+                self.delete_alone(ObjectKind::IPPool, &pool.metadata.name, &one).await?;
                 tracing::info!(pool = %pool.metadata.name, "the pool is empty now and has been deleted");
             }
         }
@@ -187,11 +203,9 @@ impl Engine {
         Ok(())
     }
 
-    fn check_policies(&self, policies: &[Policy]) -> Result<(), EngineError> {
-        for (name, spec) in policies {
-            self.ports.policies.check(name, spec)?;
-        }
-        Ok(())
+    fn check_policies(&self, policies: &[Policy]) -> Result<Vec<PolicyStatus>, EngineError> {
+        let check = |(name, spec): &Policy| Ok(self.ports.policies.check(name, spec)?);
+        policies.iter().map(check).collect()
     }
 
     async fn take_effect(
@@ -202,7 +216,7 @@ impl Engine {
         let now = self.now();
         self.state.lock().configure(after, now)?;
         let policies = policies_of(changed);
-        self.blocking(move |engine| {
+        self.in_background(move |engine| {
             for (name, spec) in &policies {
                 if let Err(error) = engine.ports.policies.install(name, spec) {
                     // It was checked a moment ago: the old version goes on serving, and status says so.
@@ -265,10 +279,33 @@ fn merged(before: &[Object], objects: &[Object]) -> Vec<Object> {
     kept.chain(objects).cloned().collect()
 }
 
-fn applied(before: &[Object], object: &Object) -> Applied {
+/// A policy from a file is kept with the digest that was checked: what serves is what was applied, also after a
+/// restart. Bundled ones follow the installed version.
+fn pinned(mut object: Object, found: &[PolicyStatus]) -> Object {
+    if let Object::IPAMPolicy(policy) = &mut object
+        && matches!(policy.spec.source, PolicySource::File(_))
+        && policy.spec.digest.is_none()
+    {
+        let status = found.iter().find(|status| status.name == policy.metadata.name);
+        policy.spec.digest = status.map(|status| status.digest.clone());
+    }
+    object
+}
+
+fn applied(
+    before: &[Object],
+    object: &Object,
+    found: &[PolicyStatus],
+    serving: &[PolicyStatus],
+) -> Applied {
+    let digest = |list: &[PolicyStatus]| {
+        let same = |status: &&PolicyStatus| status.name == *object.name();
+        list.iter().find(same).map(|status| status.digest.clone())
+    };
+    let serves_other = object.kind() == ObjectKind::IPAMPolicy && digest(found) != digest(serving);
     let change = match find(before, object) {
         None => Change::Created,
-        Some(old) if old == object => Change::Unchanged,
+        Some(old) if old == object && !serves_other => Change::Unchanged,
         Some(_) => Change::Configured,
     };
     Applied { kind: object.kind(), name: object.name().clone(), change }

@@ -149,7 +149,8 @@ async fn an_address_never_seen_on_a_link_needs_the_floor_where_the_namespace_liv
 
 #[tokio::test]
 async fn a_cool_down_holds_across_a_restart() {
-    let mut site = Site::new(&[("p", json!({"cidr": "10.0.0.0/31", "cooldownFloor": "1h"}))]).await;
+    let mut site =
+        Site::new(&[("p", json!({"cidr": "10.0.0.0/31", "cooldownFloor": "120s"}))]).await;
     site.add("c1").await.unwrap();
     site.add("c2").await.unwrap();
     for container in ["c1", "c2"] {
