@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tenure_core::error::{Coded, Kind};
 use tenure_core::name::BadName;
-use tenure_core::objects::BadObject;
+use tenure_core::objects::{BadObject, ObjectKind};
 use tenure_engine::EngineError;
 use tenure_store::StoreError;
 use utoipa::ToSchema;
@@ -130,6 +130,9 @@ pub struct ErrorText {
     pub kind: String,
     /// What happened, to which object, and what to do next.
     pub message: String,
+    /// The object that is wrong, by kind and name, e.g. `IPPool blue-v4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The field of the object that is wrong, e.g. `spec.ranges[1]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -196,6 +199,19 @@ impl ApiError {
         }
     }
 
+    fn object(&self) -> Option<String> {
+        match self {
+            Self::Object(bad) | Self::Engine(EngineError::BadObject(bad)) => {
+                Some(bad.object.clone()).filter(|object| !object.is_empty())
+            }
+            Self::Engine(EngineError::Refused { object, .. }) => Some(object.clone()),
+            Self::Engine(EngineError::Policy(refusal)) => {
+                Some(format!("{} {}", ObjectKind::IPAMPolicy, refusal.policy))
+            }
+            _ => None,
+        }
+    }
+
     fn field(&self) -> Option<String> {
         let (Self::Object(object) | Self::Engine(EngineError::BadObject(object))) = self else {
             return None;
@@ -215,6 +231,7 @@ impl IntoResponse for ApiError {
             code: code.to_owned(),
             kind: kind_name(kind).to_owned(),
             message: self.to_string(),
+            object: self.object(),
             field: self.field(),
         };
         (status, Json(ErrorBody { error })).into_response()

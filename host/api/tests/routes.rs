@@ -70,6 +70,18 @@ async fn a_rule_that_refuses_is_a_conflict() {
     send(&router, "POST", "/v1/apply", &small_pool("10.0.0.0/29")).await;
     let (status, answer) = send(&router, "POST", "/v1/apply", &small_pool("10.0.1.0/29")).await;
     assert_eq!((status, &answer["error"]["kind"]), (StatusCode::CONFLICT, &json!("refused")));
+    assert_eq!(answer["error"]["object"], "IPPool small");
+}
+
+#[tokio::test]
+async fn a_policy_that_is_refused_is_named_as_an_object() {
+    let site = empty_site();
+    site.policies.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+    let router = tenure_api::router(api(&site));
+    let policy = object("IPAMPolicy", "grace", json!({"source": {"bundled": "grace"}}));
+    let (status, answer) = send(&router, "POST", "/v1/apply", &policy).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(answer["error"]["object"], "IPAMPolicy grace");
 }
 
 #[tokio::test]
@@ -85,6 +97,7 @@ async fn every_refusal_has_the_same_shape() {
         ("GET", "/v1/pools?limit=3", "", 400, "BAD_QUERY"),
         ("GET", "/v1/leases?limit=many", "", 400, "BAD_QUERY"),
         ("GET", "/v1/leases?view=hold", "", 400, "BAD_QUERY"),
+        ("GET", "/v1/leases?pool=red", "", 404, "NOT_FOUND"),
         ("GET", "/v1/pools/Not_A_Name", "", 400, "BAD_NAME"),
         ("GET", "/v1/pools/red", "", 404, "NOT_FOUND"),
         ("DELETE", "/v1/policies/red", "", 404, "NOT_FOUND"),

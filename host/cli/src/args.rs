@@ -36,7 +36,7 @@ pub(crate) struct Cli {
         help_heading = GLOBAL
     )]
     pub(crate) socket: PathBuf,
-    /// How answers are shown; `apply` takes what `get -o yaml` shows
+    /// How answers are shown; `apply` takes what `get -o yaml` or `-o json` shows
     #[arg(
         short,
         long,

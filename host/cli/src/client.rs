@@ -1,6 +1,7 @@
 //! HTTP over the unix socket: one connection per request, for a command makes few.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -76,15 +77,15 @@ impl Client {
             .header("host", "tenured")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| bad_answer(&shown, error))?;
-        let unreachable = |why: String| CliError::Unreachable { socket: self.socket.clone(), why };
         let stream =
-            UnixStream::connect(&self.socket).await.map_err(|e| unreachable(e.to_string()))?;
+            UnixStream::connect(&self.socket).await.map_err(|e| no_way_in(&self.socket, &e))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| unreachable(error.to_string()))?;
+            .map_err(|error| hung_up(&self.socket, &error))?;
         // It ends with the answer; its error is the request's.
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|e| unreachable(hung_up(&e)))?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| hung_up(&self.socket, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -114,10 +115,37 @@ fn bad_answer(request: &str, why: impl std::fmt::Display) -> CliError {
     CliError::BadAnswer { request: request.to_owned(), why: why.to_string() }
 }
 
-/// The daemon hangs up on users who may not call.
-fn hung_up(error: &hyper::Error) -> String {
-    if error.is_canceled() || error.is_incomplete_message() || error.is_closed() {
-        return "it hung up; only root and the daemon's own user may call".to_owned();
+fn no_way_in(socket: &Path, error: &io::Error) -> CliError {
+    let (socket, why) = (socket.to_owned(), error.to_string());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => CliError::NotAllowed { socket, why },
+        _ => CliError::Unreachable { socket, why },
     }
-    error.to_string()
+}
+
+/// The daemon hangs up on users who may not call.
+fn hung_up(socket: &Path, error: &hyper::Error) -> CliError {
+    let socket = socket.to_owned();
+    if error.is_canceled() || error.is_incomplete_message() || error.is_closed() {
+        return CliError::NotAllowed {
+            socket,
+            why: "it hung up, as it does on strangers and when it ends".to_owned(),
+        };
+    }
+    CliError::Unreachable { socket, why: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_the_socket_is_told_so_and_not_to_start_the_daemon() {
+        let socket = Path::new("/run/tenure/admin.sock");
+        let told = |kind| no_way_in(socket, &io::Error::from(kind)).to_string();
+        let denied = told(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("Only root") && denied.contains("sudo"), "{denied}");
+        assert!(!denied.contains("Is it running?"), "{denied}");
+        assert!(told(io::ErrorKind::NotFound).contains("Is it running?"));
+    }
 }

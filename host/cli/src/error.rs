@@ -18,11 +18,16 @@ pub(crate) enum CliError {
         socket = .socket.display()
     )]
     Unreachable { socket: PathBuf, why: String },
+    #[error(
+        "the daemon on {socket} does not serve this user: {why}\nOnly root and the daemon's own user may call it: try again with `sudo`.",
+        socket = .socket.display()
+    )]
+    NotAllowed { socket: PathBuf, why: String },
     #[error("{}{}", .place, .refusal.message)]
     Refused {
         /// `pools.yaml, document 2, line 7: `, or empty.
         place: String,
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     #[error(
         "the daemon's answer to {request} cannot be read: {why}; are `tenure` and `tenured` of one version? See `tenure version`"
@@ -45,15 +50,19 @@ pub(crate) enum CliError {
 /// The error shape of the admin API.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Refusal {
+    pub(crate) code: String,
     pub(crate) kind: String,
     pub(crate) message: String,
+    /// Kind and name, e.g. `IPPool blue-v4`.
+    #[serde(default)]
+    pub(crate) object: Option<String>,
     #[serde(default)]
     pub(crate) field: Option<String>,
 }
 
 impl CliError {
     pub(crate) fn refused(refusal: Refusal) -> Self {
-        Self::Refused { place: String::new(), refusal }
+        Self::Refused { place: String::new(), refusal: Box::new(refusal) }
     }
 
     /// The daemon knows no such object.
@@ -77,6 +86,16 @@ impl CliError {
         self
     }
 
+    /// A store that holds something, if only the policies of its first start, is replaced on request.
+    pub(crate) fn or_replace(mut self) -> Self {
+        if let Self::Refused { refusal, .. } = &mut self
+            && refusal.code == "STORE_NOT_EMPTY"
+        {
+            refusal.message = format!("{}: `tenure import --replace --yes` does", refusal.message);
+        }
+        self
+    }
+
     /// The promise of `tenure --help`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -87,7 +106,7 @@ impl CliError {
                 "refused" => 4,
                 _ => 1,
             },
-            Self::Unreachable { .. } => 5,
+            Self::Unreachable { .. } | Self::NotAllowed { .. } => 5,
             Self::BadAnswer { .. }
             | Self::TimedOut { .. }
             | Self::Manifest { .. }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use tenure_core::decision::Hook;
 use tenure_core::objects::ObjectKind;
+use tenure_core::ports::PolicyStatus;
 
 /// Anything that can be got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,16 @@ impl Thing {
         }
     }
 
+    /// None for what is no object.
+    pub(crate) fn object_kind(self) -> Option<ObjectKind> {
+        match self {
+            Self::Pool => Some(ObjectKind::IPPool),
+            Self::Reservation => Some(ObjectKind::IPReservation),
+            Self::Policy => Some(ObjectKind::IPAMPolicy),
+            Self::Lease | Self::Decision => None,
+        }
+    }
+
     pub(crate) fn of(kind: ObjectKind) -> Self {
         match kind {
             ObjectKind::IPPool => Self::Pool,
@@ -83,5 +94,15 @@ pub(crate) fn hook_name(hook: Hook) -> &'static str {
         Hook::Select => "select",
         Hook::Affinity => "affinity",
         Hook::Reclaim => "reclaim",
+    }
+}
+
+/// How a policy fares, in one word; one that the policy host does not know is not served.
+pub(crate) fn policy_word(status: Option<&PolicyStatus>) -> &'static str {
+    match status {
+        None => "NotServed",
+        Some(status) if status.breaker_open => "BreakerOpen",
+        Some(status) if status.last_refusal.is_some() => "UpdateRefused",
+        Some(_) => "Serving",
     }
 }

@@ -14,12 +14,14 @@ mod age;
 mod args;
 mod client;
 mod commands;
+mod documents;
 mod error;
 mod kinds;
 mod lease_name;
 mod lines;
 mod manifest;
 mod output;
+mod shown;
 mod table;
 mod wire;
 

@@ -17,6 +17,14 @@ pub(crate) enum Format {
     Name,
 }
 
+/// Takes `-o` out of the help of a command whose output has one form; who types it nevertheless is refused by
+/// [`refuse_format`].
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneForm {
+    #[arg(id = "output", short, long, value_enum, hide = true)]
+    _output: Option<Format>,
+}
+
 /// Writes to standard output as it is.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
@@ -29,7 +37,7 @@ pub(crate) fn refuse_format(command: &str, format: Format) -> Result<(), CliErro
     if format == Format::Table {
         return Ok(());
     }
-    Err(CliError::Usage { why: format!("`{command}` takes no -o; see `tenure get --help`") })
+    Err(CliError::Usage { why: format!("`{command}` takes no -o; see `tenure {command} --help`") })
 }
 
 /// JSON or YAML where the format asks for it; false where it asks for something else.

@@ -2,13 +2,16 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
+use crate::shown::{CELL, shown};
+
 /// The table with its header. The last column has no padding, so that lines do not end in blanks.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
-    table.add_rows(rows);
+    let row = |row: Vec<String>| row.into_iter().map(|cell| shown(&cell, CELL));
+    table.add_rows(rows.into_iter().map(row));
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
         column.set_constraint(ColumnConstraint::ContentWidth);

@@ -4,9 +4,12 @@
 
 mod support;
 
+use serde_json::json;
 use support::Stage;
-use support::api::{busy_site, empty_site};
+use support::api::site::pod;
+use support::api::{busy_site, empty_site, object};
 use tenure_engine::FixedAddress;
+use tenure_store::Store as _;
 
 const MANIFEST: &str = "\
 apiVersion: tenure.dev/v1alpha1
@@ -74,8 +77,12 @@ async fn describe_explains() {
         "describe lease 10.6.0.4",
         "describe policy grace",
         "describe reservation printers",
+        "describe policy grace -o name",
+        "describe reservation printers -o yaml",
         "status",
         "status -o name",
+        "version",
+        "version -o yaml",
     ] {
         assert_eq!(stage.run(line).await, 0, "{line}");
     }
@@ -107,10 +114,137 @@ async fn objects_come_and_go() {
     assert_eq!(stage.run("delete -f objects.yaml --wait").await, 0);
     stage.run("apply -f objects.yaml").await;
     stage.run("delete pool red").await;
+    assert_eq!(stage.run("delete policy red -o json").await, 3);
     // The reservation goes although the pool is no more.
     assert_eq!(stage.run("delete -f objects.yaml").await, 3);
     assert_eq!(stage.run("get reservations").await, 0);
     stage.is_golden("objects.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_speaks_to_programs() {
+    let mut stage = Stage::new(busy_site().await);
+    for line in [
+        "delete reservation printers -o name",
+        "delete pool wide-v6 -o yaml",
+        "delete pool blue-v4 -o json",
+    ] {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
+    assert_eq!(stage.run("delete pool blue-v4 --wait --timeout 0s -o yaml").await, 1);
+    stage.site.del("c1aaaaaaaaaaaaaaaa").await;
+    stage.site.del("c2bbbbbbbbbbbbbbbb").await;
+    assert_eq!(stage.run("delete pool blue-v4 --wait -o json").await, 0);
+    stage.is_golden("delete.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_get_lists_can_be_applied_and_deleted_again() {
+    let mut stage = Stage::new(busy_site().await);
+    for kind in ["pools", "reservations", "policies"] {
+        for format in ["yaml", "json"] {
+            let line = format!("get {kind} -o {format}");
+            let output = support::run_in(stage.folder.path().to_owned(), &line).await;
+            let text = String::from_utf8(output.stdout).unwrap();
+            stage.write(&format!("{kind}.{format}"), &text);
+            assert_eq!(stage.run(&format!("apply -f - < {kind}.{format}")).await, 0, "{text}");
+        }
+    }
+    assert_eq!(stage.run("delete -f reservations.yaml").await, 0);
+    assert_eq!(stage.run("delete -f policies.json").await, 0);
+    stage.is_golden("lists.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_pools_of_one_file_are_applied_and_more_than_a_request_takes_is_explained() {
+    let stage = Stage::new(empty_site());
+    let pool = |at: usize, label: &str| {
+        format!(
+            "apiVersion: tenure.dev/v1alpha1\nkind: IPPool\nmetadata: {{name: pool-{at}, labels: {{for: \"{label}\"}}}}\nspec: {{cidr: 10.{}.{}.0/24}}\n---\n",
+            at / 256,
+            at % 256
+        )
+    };
+    let pools = |label: &str| (0..2_000).map(|at| pool(at, label)).collect::<String>();
+    stage.write("many.yaml", &pools("all"));
+    stage.write("long.yaml", &pools(&"x".repeat(1_000)));
+    let folder = stage.folder.path().to_owned();
+    let output = support::run_in(folder.clone(), "apply -f many.yaml").await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.ends_with(" created")).count(), 2_000, "{text}");
+    let listed = support::run_in(folder.clone(), "get pools -o yaml").await;
+    stage.write("listed.yaml", &String::from_utf8(listed.stdout).unwrap());
+    let output = support::run_in(folder.clone(), "apply -f listed.yaml").await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.ends_with(" unchanged")).count(), 2_000, "{text}");
+    let output = support::run_in(folder, "apply -f long.yaml").await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("at most 1048576 at once; nothing was changed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others_do_not_draw_on_the_terminal() {
+    let site = busy_site().await;
+    let mut request = site.request("c5eeeeeeeeeeeeeeee");
+    request.owner = pod(&format!("web\nFAKE  LINE\u{1b}[2J{}", "x".repeat(500)), "uid-5");
+    site.add_as(&request).await.unwrap();
+    let mut stage = Stage::new(site);
+    let line = "release 10.6.0.5 --generation 1 --even-if-live --reason 'a\u{1b}[31mb'";
+    support::run_in(stage.folder.path().to_owned(), line).await;
+    for line in ["get leases --container c5", "describe pool blue-v4", "describe lease 10.6.0.5"] {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
+    assert!(!stage.transcript().contains('\u{1b}'));
+    stage.is_golden("hostile.txt");
+    let output = support::run_in(stage.folder.path().to_owned(), "get lease 10.6.0.5 -o json");
+    let text = String::from_utf8(output.await.stdout).unwrap();
+    assert!(text.contains(&format!("web\\nFAKE  LINE\\u001b[2J{}", "x".repeat(500))), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_shows_what_it_delivers_and_who_holds_what_it_no_longer_has() {
+    let site = empty_site();
+    let blue = |ranges: &str| [("blue", json!({"cidr": "10.6.0.0/24", "ranges": [ranges]}))];
+    site.apply(&blue("10.6.0.10-10.6.0.19")).await;
+    site.add("holder").await.unwrap();
+    site.apply(&blue("10.6.0.15-10.6.0.19")).await;
+    let mut stage = Stage::new(site);
+    assert_eq!(stage.run("get pools").await, 0);
+    assert_eq!(stage.run("status").await, 0);
+    let routes = json!([
+        {"dst": "0.0.0.0/0", "gw": "10.7.0.1", "mtu": 1400, "advmss": 1360},
+        {"dst": "10.9.0.0/16", "priority": 7, "table": 100, "scope": 253},
+    ]);
+    let dns = json!({
+        "nameservers": ["10.7.0.2"], "domain": "example.org", "search": ["a.example.org"],
+        "options": ["ndots:2"],
+    });
+    let green = json!({"cidr": "10.7.0.0/24", "routes": routes, "dns": dns});
+    stage.write("green.yaml", &object("IPPool", "green", green).to_string());
+    assert_eq!(stage.run("apply -f green.yaml").await, 0);
+    assert_eq!(stage.run("describe pool green").await, 0);
+    stage.is_golden("pool.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_refused_has_its_place_and_one_that_does_not_serve_is_seen() {
+    let site = empty_site();
+    let policy = |name: &str| object("IPAMPolicy", name, json!({"source": {"bundled": name}}));
+    // As after a start that could not load it.
+    let kept = serde_json::from_value(policy("broken")).unwrap();
+    site.store.put_objects(vec![kept]).await.unwrap();
+    site.engine.apply(vec![serde_json::from_value(policy("grace")).unwrap()], false).await.unwrap();
+    site.policies.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut stage = Stage::new(site);
+    stage.write("policy.yaml", &format!("{MANIFEST}---\n{}\n", policy("late")));
+    assert_eq!(stage.run("apply -f policy.yaml").await, 1);
+    assert_eq!(stage.run("status").await, 0);
+    assert_eq!(stage.run("get policies").await, 0);
+    let output = support::run_in(stage.folder.path().to_owned(), "status -o json").await;
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["policiesNotServed"], json!(["broken"]), "{status}");
+    stage.is_golden("policies.txt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +270,7 @@ async fn exit_codes_tell_scripts_what_happened() {
     stage.write("range.yaml", &MANIFEST.replace("10.7.0.0/29", "10.7.0.1/29"));
     stage.write("overlap.yaml", &MANIFEST.replace("10.7.0.0/29", "10.6.0.8/29"));
     stage.write("empty.yaml", "# nothing\n");
+    stage.write("bare.yaml", "kind: IPPool\nmetadata: {name: red}\n");
     for (code, line) in [
         (1, "apply -f absent.yaml"),
         (1, "apply -f yaml.yaml"),
@@ -146,15 +281,20 @@ async fn exit_codes_tell_scripts_what_happened() {
         (2, "get apples"),
         (2, "get pools --view held"),
         (2, "get lease ten"),
-        (2, "describe pool blue-v4 -o json"),
+        (2, "export -o json"),
+        (2, "completions bash -o name"),
         (2, "delete lease 10.6.0.2"),
         (2, "import -f field.yaml --replace"),
-        (1, "get leases --view hold"),
+        (2, "get leases --view hold"),
+        (2, "apply -f - < empty.yaml"),
+        (2, "release green--10.6.0.2 --space blue --generation 1"),
+        (1, "apply -f bare.yaml"),
         (1, "import -f field.yaml"),
         (3, "get pool red"),
         (3, "describe lease 10.6.0.9"),
         (3, "delete policy red"),
         (3, "get decision 8"),
+        (3, "get leases --pool red"),
     ] {
         assert_eq!(stage.run(line).await, code, "{line}");
     }
@@ -163,7 +303,9 @@ async fn exit_codes_tell_scripts_what_happened() {
     assert_eq!(stage.run("export -f kept.jsonl").await, 5);
     let left = std::fs::read_dir(stage.folder.path()).unwrap();
     assert!(left.flatten().all(|entry| !entry.path().display().to_string().contains("kept")));
-    assert_eq!(stage.run("version --client").await, 0);
+    for line in ["version --client", "version", "version -o json"] {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
     stage.is_golden("mistakes.txt");
 }
 

@@ -12,6 +12,8 @@ const IGNORE_UNKNOWN: &str = "IgnoreUnknown";
 const NAMESPACE: &str = "K8S_POD_NAMESPACE";
 const NAME: &str = "K8S_POD_NAME";
 const UID: &str = "K8S_POD_UID";
+/// Kubernetes has no longer names, and they stand in each lease.
+const MAX_POD_BYTES: usize = 253;
 
 /// What we know the meaning of. `GATEWAY` is the standard companion of `IP`; pools decide about gateways, so
 /// it is shown to policies and does nothing else.
@@ -28,8 +30,8 @@ impl CniArgs {
     /// Reads the variable; empty means no pairs.
     ///
     /// # Errors
-    /// [`Error::Environment`]: not UTF-8, a pair without exactly one `=`, a key twice, or an unknown key without
-    /// `IgnoreUnknown`.
+    /// [`Error::Environment`]: not UTF-8, a pair without exactly one `=`, a key twice, an unknown key without
+    /// `IgnoreUnknown`, or a pod whose namespace, name or uid is too long or has white space or control characters.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Error::environment(VARIABLE, "it is not UTF-8"))?;
@@ -42,7 +44,27 @@ impl CniArgs {
         }
         let args = Self(pairs);
         args.check_unknown()?;
+        args.check_pod()?;
         Ok(args)
+    }
+
+    /// Not the rules of Kubernetes: others call with these keys as well, and name their pods otherwise.
+    fn check_pod(&self) -> Result<(), Error> {
+        for key in [NAMESPACE, NAME, UID] {
+            let value = self.get(key).unwrap_or_default();
+            if value.len() > MAX_POD_BYTES {
+                let why = format!(
+                    "{key} has {} bytes; at most {MAX_POD_BYTES} are possible",
+                    value.len()
+                );
+                return Err(Error::environment(VARIABLE, why));
+            }
+            if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let why = format!("{key}={value:?} may have printable ASCII only, without spaces");
+                return Err(Error::environment(VARIABLE, why));
+            }
+        }
+        Ok(())
     }
 
     fn check_unknown(&self) -> Result<(), Error> {
@@ -150,7 +172,24 @@ mod tests {
             (OwnerKind::Pod, "ns", "web-0", "")
         );
         assert_eq!(&*owner("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0;K8S_POD_UID=u1").uid, "u1");
+        let own = owner("K8S_POD_NAMESPACE=Job_7;K8S_POD_NAME=task[3]@node");
+        assert_eq!((own.kind, &*own.name), (OwnerKind::Pod, "task[3]@node"));
         let alone = owner("K8S_POD_NAME=web-0");
         assert_eq!((alone.kind, &*alone.uid), (OwnerKind::Container, "c1"));
+    }
+
+    #[test]
+    fn a_pod_is_named_by_short_printable_texts() {
+        for key in [NAMESPACE, NAME, UID] {
+            let long = |bytes: usize| format!("{key}={}", "x".repeat(bytes));
+            assert!(CniArgs::parse(long(253).as_bytes()).is_ok());
+            let text = why(&long(254));
+            assert!(text.contains(&format!("{key} has 254 bytes; at most 253")), "{text}");
+            for bad in ["a b", "a\nb", "a\0", "a\u{7f}", "\u{202e}a"] {
+                let text = why(&format!("{key}={bad}"));
+                assert!(text.contains(&format!("{key}={bad:?} may have printable")), "{text}");
+            }
+        }
+        assert_eq!(CniArgs::parse(b"K8S_POD_NAME=a b").unwrap_err().cni_code(), 4);
     }
 }

@@ -14,6 +14,17 @@ use crate::version::CniVersion;
 /// What may stand in `ipam`.
 const IPAM_KEYS: [&str; 7] =
     ["type", "pools", "socket", "spool", "waitSeconds", "allowEmptyGC", "statusOnExhaustion"];
+/// Keys of `ipam` that `host-local` has and that mean nothing here, with what to do instead.
+const HOST_LOCAL_KEYS: [(&str, &str); 8] = [
+    ("ranges", "it belongs into spec.ranges of an IPPool"),
+    ("subnet", "it belongs into spec.cidr of an IPPool"),
+    ("rangeStart", "it belongs into spec.ranges of an IPPool"),
+    ("rangeEnd", "it belongs into spec.ranges of an IPPool"),
+    ("gateway", "it belongs into spec.gateway of an IPPool"),
+    ("routes", "it belongs into spec.routes of an IPPool"),
+    ("dataDir", "it is not used: the daemon keeps the leases; drop it"),
+    ("resolvConf", "it is not used: DNS belongs into spec.dns of an IPPool; drop it"),
+];
 /// The longest `waitSeconds`: the plugin itself waits 110 s, because the kubelet gives up after 120.
 const MAX_WAIT_S: u64 = 100;
 /// The list of valid attachments of a GC, and the key under which libcni sends it as well.
@@ -64,7 +75,7 @@ impl NetworkConfig {
     /// The `ipam` section.
     ///
     /// # Errors
-    /// Code 2 for an unknown key, naming the nearest known one; 6 for a wrong type; 7 for a value that breaks a rule.
+    /// Code 2 for an unknown key, naming a near known one or the place where it belongs; 6 for a wrong type; 7 for a value that breaks a rule.
     pub(crate) fn ipam(&self) -> Result<IpamConfig, Error> {
         let section = self
             .top()?
@@ -73,7 +84,7 @@ impl NetworkConfig {
         let ipam = Fields::of("ipam", section)?;
         for (key, value) in ipam.iter() {
             if !IPAM_KEYS.contains(&key.as_str()) {
-                return Err(Error::unsupported(ipam.path(key), value, did_you_mean(key)));
+                return Err(Error::unsupported(ipam.path(key), value, advice(key)));
             }
         }
         if ipam.text("type")?.is_none() {
@@ -181,11 +192,18 @@ fn attachment(key: &str, index: usize, entry: &Value) -> Result<(ContainerId, If
     Ok((container, ifname))
 }
 
-fn did_you_mean(key: &str) -> String {
+/// What to do about an unknown key of `ipam`. A guess is made only where a slip of the finger is likely.
+fn advice(key: &str) -> String {
+    if let Some((_, advice)) = HOST_LOCAL_KEYS.iter().find(|(other, _)| *other == key) {
+        return (*advice).to_owned();
+    }
     let distance =
-        |known: &&&str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
-    let nearest = IPAM_KEYS.iter().min_by_key(distance).copied().unwrap_or_default();
-    format!("did you mean `{nearest}`? known are {}", IPAM_KEYS.join(", "))
+        |known: &str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
+    let near = 2.max(key.chars().count() / 3);
+    let nearest = IPAM_KEYS.map(|known| (distance(known), known)).into_iter().min();
+    let guess = nearest.filter(|(distance, _)| *distance <= near);
+    let guess = guess.map(|(_, known)| format!("did you mean `{known}`? ")).unwrap_or_default();
+    format!("{guess}known are {}", IPAM_KEYS.join(", "))
 }
 
 /// The same value with the keys of each object in order, whatever order `serde_json` keeps them in.

@@ -228,8 +228,32 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The failure that says what a verb's error says; its code comes from the error's kind.
+    /// The failure that says what a verb's error says; its code comes from the error's kind, but for the one matter of the
+    /// verbs that CNI itself gave a code.
     pub fn of(error: &impl Coded) -> Self {
-        Self::new(error.kind().cni_code(), error.code(), error.to_string())
+        let code = match error.code() {
+            ENGINE_BAD_NETNS => answer::BAD_NETNS,
+            _ => error.kind().cni_code(),
+        };
+        Self::new(code, error.code(), error.to_string())
+    }
+}
+
+/// The stable code of the engine for a `CNI_NETNS` at which there is no namespace.
+const ENGINE_BAD_NETNS: &str = "BAD_NETNS";
+
+#[cfg(test)]
+mod tests {
+    use tenure_engine::EngineError;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_none_has_the_code_of_cni_and_all_else_that_of_its_kind() {
+        let why = "there is no namespace at /run/netns/x".to_owned();
+        let failure = Failure::of(&EngineError::BadNetns { why: why.clone() });
+        assert_eq!((failure.code, &*failure.details, failure.msg), (8, "BAD_NETNS", why));
+        let failure = Failure::of(&EngineError::GcRefused { why: "x".to_owned() });
+        assert_eq!((failure.code, &*failure.details), (7, "GC_REFUSED"));
     }
 }

@@ -14,6 +14,12 @@ use crate::fields::Fields;
 
 /// How an attribute from the arguments is named in the policy contract.
 const ATTRIBUTE: &str = "cni.args/";
+/// Attributes are kept with each decision in the ring: many or long ones would push the others out.
+const MAX_ATTRIBUTES: usize = 64;
+/// So many bytes a value has at most.
+const MAX_VALUE_BYTES: usize = 4096;
+/// So many bytes the name of an attribute has at most.
+const MAX_KEY_BYTES: usize = 253;
 
 /// The addresses asked for, IPv4 first: `runtimeConfig.ips`, and `args.cni.ips` or else CNI_ARGS `IP`.
 ///
@@ -50,34 +56,58 @@ pub(crate) fn addresses(
 /// Where a key comes twice, the direct entry of `args.cni` counts, then the label.
 ///
 /// # Errors
-/// Code 6 when `args.cni` or its labels are not what CNI's conventions say.
+/// Code 6 when `args.cni` or its labels are not what CNI's conventions say; 7 (or 4, from the environment) for too many of
+/// them, and for one that is too long or has control characters.
 pub(crate) fn attributes(
     config: &NetworkConfig,
     args: &CniArgs,
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut attributes = BTreeMap::new();
-    let mut put = |key: &str, value: &str| {
-        attributes.insert(format!("{ATTRIBUTE}{key}"), value.to_owned());
-    };
     for (key, value) in args.attributes() {
-        put(key, value);
+        let bad = |why| Error::environment("CNI_ARGS", format!("{}: {why}", cut(key)));
+        put(&mut attributes, key, value).map_err(bad)?;
     }
     let Some(cni) = arguments(config)? else { return Ok(attributes) };
     for (index, label) in cni.list("labels")?.into_iter().flatten().enumerate() {
         let path = format!("args.cni.labels[{index}]");
         let label = Fields::of(&path, label)?;
         let (key, value) = (label.text("key")?, label.text("value")?);
-        put(
-            key.ok_or_else(|| Error::decode(label.path("key"), "it is missing"))?,
-            value.unwrap_or_default(),
-        );
+        let key = key.ok_or_else(|| Error::decode(label.path("key"), "it is missing"))?;
+        put(&mut attributes, key, value.unwrap_or_default())
+            .map_err(|why| Error::config(&path, why))?;
     }
     for (key, value) in cni.iter() {
         if let Value::String(value) = value {
-            put(key, value);
+            put(&mut attributes, key, value)
+                .map_err(|why| Error::config(cni.path(&cut(key)), why))?;
         }
     }
     Ok(attributes)
+}
+
+/// Adds an attribute, or says which bound it breaks.
+fn put(attributes: &mut BTreeMap<String, String>, key: &str, value: &str) -> Result<(), String> {
+    for (what, text, most) in [("key", key, MAX_KEY_BYTES), ("value", value, MAX_VALUE_BYTES)] {
+        if text.len() > most {
+            return Err(format!(
+                "the {what} has {} bytes; at most {most} are possible",
+                text.len()
+            ));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(format!("the {what} has control characters"));
+        }
+    }
+    attributes.insert(format!("{ATTRIBUTE}{key}"), value.to_owned());
+    if attributes.len() > MAX_ATTRIBUTES {
+        return Err(format!("CNI_ARGS and args.cni have more than {MAX_ATTRIBUTES} attributes"));
+    }
+    Ok(())
+}
+
+/// A key as a message shows it.
+fn cut(key: &str) -> String {
+    key.chars().take(64).collect()
 }
 
 fn section<'a>(config: &'a NetworkConfig, key: &'a str) -> Result<Option<Fields<'a>>, Error> {

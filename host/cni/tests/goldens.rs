@@ -93,7 +93,7 @@ fn every_kind_of_error_in_every_verb() {
 /// What is wrong with a request, and the request.
 type Mistake = (&'static str, &'static str, fn(&mut std::process::Command), fn(&mut Value));
 
-const MISTAKES: [Mistake; 22] = [
+const MISTAKES: [Mistake; 24] = [
     ("unknown command", "RESTART", |_| {}, |_| {}),
     (
         "nothing in the environment",
@@ -152,6 +152,14 @@ const MISTAKES: [Mistake; 22] = [
         |_| {},
     ),
     (
+        "pod name with a space",
+        "ADD",
+        |p| {
+            p.env("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=a b");
+        },
+        |_| {},
+    ),
+    (
         "own namespace",
         "ADD",
         |p| {
@@ -171,6 +179,7 @@ const MISTAKES: [Mistake; 22] = [
     ),
     ("bad name", "ADD", |_| {}, |c| c["name"] = json!("-x")),
     ("unknown key", "ADD", |_| {}, |c| c["ipam"]["waitSecond"] = json!(5)),
+    ("key of host-local", "ADD", |_| {}, |c| c["ipam"]["subnet"] = json!("10.0.0.0/8")),
     ("bad pool", "ADD", |_| {}, |c| c["ipam"]["pools"] = json!(["Blue"])),
     (
         "two addresses of a family",

@@ -1,17 +1,28 @@
 //! The configuration: TOML, every path a setting, unknown keys refused with their position.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tenure_core::objects::Span;
 
 use crate::args::Args;
+use crate::log;
 
 /// Where it is looked for when no option names it.
 const DEFAULT_FILE: &str = "/etc/tenure/tenured.toml";
 /// A sweep more often than this would only warm the machine.
-const MIN_SWEEP: std::time::Duration = std::time::Duration::from_millis(200);
+const MIN_SWEEP: Duration = Duration::from_millis(200);
+/// A zombie whose end nobody told is found by the next sweep only.
+const MAX_SWEEP: Duration = Duration::from_secs(3600);
+/// `sun_path` of a socket address has 108 bytes, the last of them NUL.
+const MAX_SOCKET_BYTES: usize = 107;
+/// 64 GiB: more than any store of ours is large.
+const MAX_CACHE_MIB: usize = 65_536;
+/// With fewer, what is known of addresses that rest would be written over and over.
+const MIN_ROWS_KEPT: usize = 1000;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -129,7 +140,7 @@ impl Default for Log {
 
 impl Default for Reclaim {
     fn default() -> Self {
-        Self { sweep: Span(std::time::Duration::from_secs(30)) }
+        Self { sweep: Span(Duration::from_secs(30)) }
     }
 }
 
@@ -153,8 +164,10 @@ impl Config {
             (&args.admin_socket, &mut config.admin.socket),
         ];
         for (given, setting) in overrides {
+            // Relative to the folder where the command is typed; a path of the file has no such folder.
             if let Some(path) = given {
-                setting.clone_from(path);
+                *setting = std::path::absolute(path)
+                    .with_context(|| format!("reading the argument {}", path.display()))?;
             }
         }
         if args.policy_dir.is_some() {
@@ -175,15 +188,66 @@ impl Config {
         Ok(toml::from_str(text)?)
     }
 
+    /// Every setting that can be judged without starting anything; the error names its key.
     fn check(&self) -> anyhow::Result<()> {
-        if self.reclaim.sweep.0 < MIN_SWEEP {
-            bail!("reclaim.sweep is {}; it must be at least 200ms", self.reclaim.sweep);
+        log::filter(&self.log.level)?;
+        self.check_folders()?;
+        self.check_sockets()?;
+        self.check_figures()
+    }
+
+    fn check_folders(&self) -> anyhow::Result<()> {
+        for (key, folder) in [("stateDir", &self.state_dir), ("cni.spool", &self.cni.spool)] {
+            if folder.as_os_str().is_empty() {
+                bail!("{key} is empty; it must name a folder");
+            }
+        }
+        match &self.policy_dir {
+            Some(folder) if !folder.is_dir() => bail!(
+                "policyDir is {}, and there is no such folder; without the setting the folder `policies` beside the binary is used",
+                folder.display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_sockets(&self) -> anyhow::Result<()> {
+        for (key, path) in [("cni.socket", &self.cni.socket), ("admin.socket", &self.admin.socket)]
+        {
+            let shown = path.display();
+            if !path.is_absolute() {
+                bail!("{key} is {shown:?}; it must be an absolute path");
+            }
+            let bytes = path.as_os_str().as_bytes().len();
+            if bytes > MAX_SOCKET_BYTES {
+                bail!(
+                    "{key} is {shown}, {bytes} bytes long; the path of a socket has at most {MAX_SOCKET_BYTES}"
+                );
+            }
+        }
+        if self.cni.socket == self.admin.socket {
+            bail!("cni.socket and admin.socket are the same path {}", self.cni.socket.display());
+        }
+        Ok(())
+    }
+
+    fn check_figures(&self) -> anyhow::Result<()> {
+        let StoreSettings { cache_mib, rows_kept } = self.store;
+        let sweep = self.reclaim.sweep;
+        if sweep.0 < MIN_SWEEP {
+            bail!("reclaim.sweep is {sweep}; it must be at least 200ms");
+        }
+        if sweep.0 > MAX_SWEEP {
+            bail!("reclaim.sweep is {sweep}; it must be at most 1h");
         }
         if self.cni.max_connections == 0 {
             bail!("cni.maxConnections is 0: nobody could call");
         }
-        if self.cni.socket == self.admin.socket {
-            bail!("cni.socket and admin.socket are the same path {}", self.cni.socket.display());
+        if !(1..=MAX_CACHE_MIB).contains(&cache_mib) {
+            bail!("store.cacheMib is {cache_mib}; it must be from 1 to {MAX_CACHE_MIB}");
+        }
+        if rows_kept < MIN_ROWS_KEPT {
+            bail!("store.rowsKept is {rows_kept}; it must be at least {MIN_ROWS_KEPT}");
         }
         Ok(())
     }
@@ -211,10 +275,56 @@ mod tests {
     }
 
     #[test]
-    fn figures_that_cannot_work_are_refused_by_name() {
-        let config = Config::parse("[reclaim]\nsweep = \"1ms\"\n").unwrap();
-        assert!(config.check().unwrap_err().to_string().contains("reclaim.sweep"));
-        let config = Config::parse("[admin]\nsocket = \"/run/tenure/cni.sock\"\n").unwrap();
-        assert!(config.check().unwrap_err().to_string().contains("same path"));
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let long = format!("[cni]\nsocket = \"/{}\"", "x".repeat(107));
+        for (text, said) in [
+            ("[reclaim]\nsweep = \"1ms\"", "reclaim.sweep is 1ms; it must be at least 200ms"),
+            ("[reclaim]\nsweep = \"61m\"", "it must be at most 1h"),
+            ("[admin]\nsocket = \"/run/tenure/cni.sock\"", "same path"),
+            (
+                "[admin]\nsocket = \"admin.sock\"",
+                "admin.socket is \"admin.sock\"; it must be an absolute",
+            ),
+            ("[cni]\nsocket = \"\"", "cni.socket is \"\"; it must be an absolute path"),
+            (&long, "108 bytes long; the path of a socket has at most 107"),
+            ("[cni]\nmaxConnections = 0", "cni.maxConnections is 0"),
+            ("[cni]\nspool = \"\"", "cni.spool is empty"),
+            ("stateDir = \"\"", "stateDir is empty"),
+            (
+                "policyDir = \"/no/such/folder\"",
+                "policyDir is /no/such/folder, and there is no such",
+            ),
+            ("[log]\nlevel = \"loud\"", "log.level is \"loud\""),
+            ("[store]\ncacheMib = 0", "store.cacheMib is 0; it must be from 1 to 65536"),
+            ("[store]\ncacheMib = 65537", "store.cacheMib is 65537"),
+            ("[store]\nrowsKept = 999", "store.rowsKept is 999; it must be at least 1000"),
+        ] {
+            let error = Config::parse(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_at_their_limits_are_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "policyDir = \"{}\"\n[cni]\nsocket = \"/{}\"\n[reclaim]\nsweep = \"1h\"\n[store]\ncacheMib = 65536\nrowsKept = 1000",
+            folder.path().display(),
+            "x".repeat(106)
+        );
+        Config::parse(&text).unwrap().check().unwrap();
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_path_of_the_command_line_is_relative_to_where_it_is_typed() {
+        use clap::Parser as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tenured.toml");
+        std::fs::write(&file, "").unwrap();
+        let file = file.to_str().unwrap();
+        let args = Args::parse_from(["tenured", "--config", file, "--cni-socket", "./cni.sock"]);
+        let wanted = std::env::current_dir().unwrap().join("cni.sock");
+        assert_eq!(Config::read(&args).unwrap().cni.socket, wanted);
     }
 }

@@ -1,6 +1,7 @@
 //! Objects that come with the daemon: the policies of a fresh store, and the folder of `--manifests`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -24,9 +25,16 @@ pub(crate) fn shipped() -> anyhow::Result<Vec<Object>> {
     SHIPPED.into_iter().map(policy).collect()
 }
 
-/// All objects of a folder, in the order of file names.
+/// All objects of a folder, in the order of file names. A folder that is not there holds none: nobody has put any there yet.
 pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Object>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), "the folder of --manifests does not exist; nothing is applied");
+            return Ok(Vec::new());
+        }
+        entries => entries,
+    };
+    let mut files: Vec<PathBuf> = entries
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
         .with_context(|| format!("reading the folder {}", folder.display()))?;
     files.retain(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"));
@@ -68,6 +76,15 @@ mod tests {
         fs::write(folder.path().join("30.yaml"), "kind: IPPool\n").unwrap();
         let error = format!("{:#}", read(folder.path()).unwrap_err());
         assert!(error.contains("30.yaml") && error.contains("apiVersion"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_holds_nothing_and_a_file_is_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(&folder.path().join("later")).unwrap(), vec![]);
+        let file = folder.path().join("pool.yaml");
+        fs::write(&file, "").unwrap();
+        assert!(format!("{:#}", read(&file).unwrap_err()).contains("reading the folder"));
     }
 
     #[test]

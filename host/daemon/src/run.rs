@@ -17,6 +17,8 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::{log, metrics, spool, wiring};
 
+/// Decisions, looks and reads of the store run there; each is short, and each thread costs memory.
+const BLOCKING_THREADS: usize = 24;
 /// How long work on other threads may go on when all has been closed.
 const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -30,6 +32,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tenured")
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("starting the runtime")?;
     let outcome = runtime.block_on(serve(&args, &config));

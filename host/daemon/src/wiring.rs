@@ -8,13 +8,16 @@ use tenure_core::error::Coded as _;
 use tenure_core::lease::NodeRef;
 use tenure_core::time::Clock;
 use tenure_engine::{Engine, Options, Ports};
-use tenure_policy_host::{PolicyHost, PolicyHostOptions};
+use tenure_policy_host::{PolicyHost, PolicyHostOptions, RingOptions};
 use tenure_store::{RedbOptions, RedbStore, Store as _};
 use tenure_witness::KernelWitness;
 
 use crate::config::Config;
 use crate::identity::{self, Remembered};
 use crate::manifests;
+
+/// Memory of the decision ring: some thousand decisions of a small site, some hundred of a large one.
+const RING_BYTES: usize = 4 * 1024 * 1024;
 
 /// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
@@ -47,7 +50,8 @@ pub(crate) fn build_policies(
         Some(folder) => folder.clone(),
         None => beside_the_binary()?,
     };
-    let options = PolicyHostOptions { folder, ..PolicyHostOptions::default() };
+    let ring = RingOptions { bytes: RING_BYTES, ..RingOptions::default() };
+    let options = PolicyHostOptions { folder, ring, ..PolicyHostOptions::default() };
     Ok(Arc::new(PolicyHost::new(options, clock)?))
 }
 

@@ -56,9 +56,9 @@ impl Engine {
         Ok(rows)
     }
 
-    /// The same attachment again: the same answer, no second lease (I4). The row is replaced in any case, generation
-    /// + 1, before it is answered: it names the namespace and boot of now, and a DEL that was spooled before this
-    /// ADD finds a hold that began after it.
+    /// The same attachment again: the same answer, no second lease (I4). The row is replaced in any case, with the next
+    /// generation, before it is answered: it names the namespace and boot of now, and a DEL that was spooled before
+    /// this ADD finds a hold that began after it.
     pub(crate) async fn add_again(
         self: &Arc<Self>,
         request: &AddRequest,

@@ -27,6 +27,9 @@ use crate::{AddRequest, Engine, EngineError, FixedAddress};
 /// costs a look at the kernel.
 const MAX_LINGERERS: usize = 64;
 
+/// So long a sticky key asks its runtime to try again for its own address that rests, before it takes another.
+const KEY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What an ADD will write.
 pub(crate) struct Choice {
     /// The reserved addresses, one per family.
@@ -170,6 +173,12 @@ impl Choice {
             Ok(hold) => {
                 self.holds.push(hold);
                 Ok(true)
+            }
+            // Nobody holds it, it only rests: what is due so soon is worth another try of the runtime.
+            Err(why @ Unavailable::Resting { due: Some(due) })
+                if wish.is_for_key() && due <= KEY_PATIENCE =>
+            {
+                Err(exact_error(wish, why))
             }
             Err(_) if wish.if_held == IfHeld::Other => Ok(false),
             // The key's address is no longer handed out: the key gets another one.

@@ -42,7 +42,7 @@ pub struct Options {
     pub node: NodeRef,
     /// How long at most between two sweeps; each is jittered by a quarter downwards.
     pub sweep: Duration,
-    /// How many decisions are computed at once: policies are bound by CPU.
+    /// How many decisions are computed, and namespaces identified, at once.
     pub jobs: usize,
     /// So many released rows are kept before the oldest ones are forgotten.
     pub rows_kept: usize,
@@ -85,7 +85,8 @@ impl Options {
     /// The defaults of DESIGN section 5 for this node.
     #[must_use]
     pub fn new(node: NodeRef) -> Self {
-        let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+        // A job computes a decision or waits for the kernel for some microseconds: a few per core keep all busy.
+        let jobs = std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(4);
         Self { node, sweep: Duration::from_secs(30), jobs, rows_kept: 100_000 }
     }
 }

@@ -18,7 +18,8 @@ use crate::Engine;
 
 /// How long the end of a holder is looked for closely; the sweep takes over then.
 const CLOSE_WATCH: Duration = Duration::from_secs(5);
-/// The pause between two looks grows from the first figure to the second with the age of the release.
+/// The pause between two looks at one release grows from the first figure to the second with its age: some ten looks
+/// in all, however many releases are open.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// A full pool with a thousand releases takes some ten milliseconds to look after.
@@ -28,17 +29,26 @@ const ON_DEMAND_APART: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(crate) struct Proofs {
     /// Written by `ask_for` and by the watch.
-    open: Mutex<HashMap<LeaseKey, (Generation, Moment)>>,
+    open: Mutex<HashMap<LeaseKey, Open>>,
     wake: Notify,
     /// When a full pool last had all its unproved releases looked after.
     on_demand: Mutex<Option<Moment>>,
+}
+
+/// A release whose end is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    generation: Generation,
+    since: Moment,
+    /// When it is looked at next.
+    next: Moment,
 }
 
 impl Proofs {
     pub(crate) fn ask_for(&self, leases: &[Lease], now: Moment) {
         let mut open = self.open.lock();
         for lease in leases.iter().filter(|lease| lease.netns.is_some()) {
-            open.insert(lease.key(), (lease.generation, now));
+            open.insert(lease.key(), Open { generation: lease.generation, since: now, next: now });
         }
         drop(open);
         self.wake.notify_one();
@@ -75,24 +85,39 @@ impl Engine {
         }
     }
 
-    /// One look for all open releases; answers how long to pause.
+    /// One look for all releases whose turn it is; answers how long to pause.
     pub(crate) fn look_after_releases(&self) -> Duration {
-        let open: Vec<_> = self.proofs.open.lock().iter().map(|(k, v)| (k.clone(), *v)).collect();
         let now = self.now().moment;
-        let youngest = open.iter().map(|(_, (_, since))| now.since(*since)).min();
+        let due: Vec<(LeaseKey, Open)> = {
+            let open = self.proofs.open.lock();
+            open.iter().filter(|(_, o)| o.next <= now).map(|(key, o)| (key.clone(), *o)).collect()
+        };
         let look = self.ports.kernel.look().ok();
-        for (key, (generation, since)) in open {
+        for (key, open) in due {
             let found = look
                 .as_deref()
-                .map_or(AfterRelease::Silent, |look| self.look_after(look, &key, generation));
-            if found.is_proof() || now.since(since) > CLOSE_WATCH {
-                let mut open = self.proofs.open.lock();
-                if open.get(&key).is_some_and(|(current, _)| *current == generation) {
-                    open.remove(&key);
-                }
-            }
+                .map_or(AfterRelease::Silent, |look| self.look_after(look, &key, open.generation));
+            self.schedule(&key, open, found);
         }
-        youngest.map_or(PAUSE.0, |age| (age / 2).clamp(PAUSE.0, PAUSE.1))
+        let now = self.now().moment;
+        let open = self.proofs.open.lock();
+        let next = open.values().map(|open| open.next.since(now)).min();
+        next.map_or(PAUSE.0, |next| next.clamp(PAUSE.0, PAUSE.1))
+    }
+
+    /// Says when a release is looked at next; a proved one, or one that is past the close watch, no more.
+    fn schedule(&self, key: &LeaseKey, looked: Open, found: AfterRelease) {
+        let now = self.now().moment;
+        let age = now.since(looked.since);
+        let mut open = self.proofs.open.lock();
+        let Some(entry) = open.get_mut(key).filter(|o| o.generation == looked.generation) else {
+            return;
+        };
+        if found.is_proof() || age > CLOSE_WATCH {
+            open.remove(key);
+        } else {
+            entry.next = now.plus((age / 2).clamp(PAUSE.0, PAUSE.1));
+        }
     }
 
     /// Looks for the holder that released this address and keeps what was found. A row that needs no proof any

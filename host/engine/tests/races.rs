@@ -12,6 +12,7 @@ use serde_json::json;
 use site::{Site, attachment};
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
+use tenure_core::lease::LeaseState;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_engine::{DelRequest, Deleted, LeaseView, ReleaseRequest, SpoolInstant};
@@ -112,13 +113,26 @@ async fn an_address_that_its_key_left_behind_is_kept_for_it_no_longer() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     *site.policies.affinity.lock() = sticky(IfHeld::Other);
     let first = site.add("c1").await.unwrap();
+    site.kernel.put_on_link("c1", first[0]);
     site.del("c1").await;
-    // Unproved and within the floor: the key takes another address.
+    // Its last holder is still on a link: the key takes another address.
     let second = site.add("c2").await.unwrap();
     assert_ne!(second, first);
-    assert_eq!(view(&site, first[0]).await.view, "resting", "not retained any more");
+    let left = view(&site, first[0]).await.lease;
+    assert!(matches!(left.state, LeaseState::Released { keep_until: None, .. }), "{left:?}");
     site.del("c2").await;
     assert_eq!(view(&site, second[0]).await.view, "retained");
+}
+
+#[tokio::test]
+async fn a_key_waits_for_its_own_address_that_only_rests() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    *site.policies.affinity.lock() = sticky(IfHeld::Other);
+    let first = site.add("c1").await.unwrap();
+    site.del("c1").await;
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    site.clock.pass(Duration::from_secs(5));
+    assert_eq!(site.add("c2").await.unwrap(), first);
 }
 
 #[tokio::test]

@@ -44,6 +44,14 @@ pub enum PolicyHostError {
         #[source]
         source: std::io::Error,
     },
+    /// Something else than a file lies at the path; reading it might never end.
+    #[error("{} is {what}, not a file; name the file of the built component", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What lies there.
+        what: &'static str,
+    },
     /// The component is larger than the host reads.
     #[error("{} is larger than {COMPONENT_BYTES} bytes; build it with the profile `policy` (stripped, optimised for size)", .path.display())]
     TooLarge {
@@ -164,9 +172,10 @@ impl PolicyHostError {
     pub fn stage(&self) -> &'static str {
         match self {
             Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => "starting the engine",
-            Self::NotShipped { .. } | Self::Read { .. } | Self::TooLarge { .. } => {
-                "reading the component"
-            }
+            Self::NotShipped { .. }
+            | Self::Read { .. }
+            | Self::NotAFile { .. }
+            | Self::TooLarge { .. } => "reading the component",
             Self::Digest { .. } => "checking the digest",
             Self::Limits(_) => "checking the limits",
             Self::NotAComponent { .. } => "recognising the file",

@@ -111,7 +111,7 @@ fn not_a_component(bytes: &[u8]) -> PolicyHostError {
     } else if Parser::is_core_wasm(bytes) {
         (
             "a core Wasm module",
-            "the last step is missing: `tenure policy build` makes a component of it",
+            "the last step is missing: `wasm-tools component new` makes a component of it, and so does `cargo xtask policies` where Tenure is built",
         )
     } else if bytes.starts_with(b"\x7fELF") {
         ("a native program or library", "build with `--target wasm32-unknown-unknown`")
@@ -133,7 +133,8 @@ mod tests {
     fn what_is_no_component_is_told_by_what_it_is() {
         let said = |bytes: &[u8]| Outline::read(bytes).unwrap_err().to_string();
         assert!(said(b"").contains("an empty file"));
-        assert!(said(b"\0asm\x01\0\0\0").contains("a core Wasm module"));
+        let core = said(b"\0asm\x01\0\0\0");
+        assert!(core.contains("a core Wasm module") && core.contains("`wasm-tools component new`"));
         assert!(said(b"\x7fELF\x02").contains("a native program"));
         assert!(said(b" (component)").contains("text form"));
         assert!(said(b"apiVersion: x").contains("it is text"));

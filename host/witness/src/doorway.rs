@@ -6,7 +6,7 @@
 //! too, and the next visit starts another one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,10 +19,13 @@ use tenure_core::ports::WitnessError;
 use crate::error::system;
 use crate::namespace_file::NamespaceFile;
 
-/// Callers block for their answer, so more than their number never wait; they block in `send` beyond it.
-const MAX_WAITING: usize = 64;
+/// Callers block for their answer, and there is about one for each processor: behind more than these the thread is stuck.
+/// Each waiting visit keeps a namespace from ending, so that there must not be many.
+const MAX_WAITING: usize = 256;
 /// A visit takes microseconds; entering never waits for other namespaces.
 const VISIT_DEADLINE: Duration = Duration::from_secs(5);
+/// The act, as failures name it.
+const ENTERING: &str = "entering the network namespace";
 
 /// Reads cookies of namespaces.
 #[derive(Debug)]
@@ -78,12 +81,17 @@ impl Doorway {
     }
 
     fn send(&self, visit: Visit) -> Result<(), WitnessError> {
-        let visit = match self.running()?.send(visit) {
+        // Never the blocking `send`: behind a thread that is stuck it would have no deadline.
+        let visit = match self.running()?.try_send(visit) {
             Ok(()) => return Ok(()),
-            Err(unsent) => unsent.0,
+            Err(TrySendError::Full(_)) => {
+                let why = "the thread for it is stuck, and others wait for it already";
+                return Err(system(ENTERING, why));
+            }
+            Err(TrySendError::Disconnected(visit)) => visit,
         };
-        let stuck = |_| system("entering the network namespace", "the thread for it ended again");
-        self.replaced()?.send(visit).map_err(stuck)
+        let ended = |_| system(ENTERING, "the thread for it ended again");
+        self.replaced()?.try_send(visit).map_err(ended)
     }
 
     fn running(&self) -> Result<SyncSender<Visit>, WitnessError> {
@@ -142,7 +150,7 @@ fn visit(file: &NamespaceFile) -> Result<u64, VisitError> {
     match move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)) {
         Ok(()) => {}
         Err(Errno::INVAL) => return Err(VisitError::NotNetwork),
-        Err(errno) => return Err(system("entering the network namespace", errno).into()),
+        Err(errno) => return Err(system(ENTERING, errno).into()),
     }
     cookie_here()
         .map_err(|errno| system("reading the cookie of the network namespace", errno).into())
@@ -189,4 +197,29 @@ pub(crate) fn cookie_of(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
         return Ok(cookie);
     }
     Err(std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_in_a_queue_that_is_full() {
+        let here = || NamespaceFile::open(Path::new("/proc/self/ns/net")).unwrap();
+        // Nobody receives: the queue is full from the first visit on.
+        let (visits, _queue) = sync_channel(0);
+        let stuck = Worker { visits, thread: std::thread::spawn(|| {}) };
+        let home = std::fs::File::open("/proc/self/ns/net").unwrap().into();
+        let doorway = Doorway { home, worker: Mutex::new(Some(stuck)) };
+        let (said, hears) = channel();
+        std::thread::spawn(move || said.send(doorway.cookie(here()).map(|_| ())));
+        let refused = hears.recv_timeout(VISIT_DEADLINE * 2).unwrap().unwrap_err();
+        let VisitError::Failed(WitnessError::System { act, why }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(act == ENTERING && why.contains("is stuck"), "{act}: {why}");
+    }
 }

@@ -3,6 +3,8 @@
 //! Used is what cannot be given now: held, resting and retained addresses. The share decides, not the
 //! number: a small half-full pool comes after a large quarter-full one. Full pools come last.
 //!
+//! Zones are known in Kubernetes mode only; in standalone mode the setting `zone` has no effect.
+//!
 //! | setting | default | meaning |
 //! | --- | --- | --- |
 //! | `zone` | `prefer` | pools in the holder's zone: `prefer` them, `require` them where there are any, or `ignore` zones |

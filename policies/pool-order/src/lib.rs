@@ -8,7 +8,8 @@
 //!
 //! Within one source the order is that of the list, and a full pool gives way to the next; a full source
 //! does not give way to another source, for a list is a wish to be in *these* pools. A list is
-//! `blue, red` or `["blue", "red"]`.
+//! `blue, red` or `["blue", "red"]`; where it begins with `[` and is no JSON list of names the holder is refused, whatever
+//! `onUnknown` says, for nobody knows which pools were meant.
 //!
 //! | setting | default | meaning |
 //! | --- | --- | --- |
@@ -52,8 +53,9 @@ pub struct PoolOrder(Settings);
 struct Source {
     /// What to call it in a refusal.
     name: String,
-    /// The names that it lists, for the same purpose.
+    /// The names that it lists, or its text where that is no list; for the same purpose.
     listed: String,
+    is_list: bool,
     rows: Vec<Candidate>,
 }
 
@@ -96,14 +98,14 @@ impl Select for PoolOrder {
         let mut open: Vec<Family> = Family::ALL.to_vec();
         open.retain(|family| rows.iter().any(|row| row.family == *family));
         let mut sources = Vec::new();
-        for source in self.sources(&request.holder, &rows)? {
+        for source in self.sources(&request.holder, &rows) {
             if open.is_empty() {
                 break;
             }
             if !source.rows.is_empty() {
                 open.retain(|family| !source.rows.iter().any(|row| row.family == *family));
                 sources.push(source);
-            } else if self.0.on_unknown == OnUnknown::Deny {
+            } else if self.0.on_unknown == OnUnknown::Deny || !source.is_list {
                 return Ok(Selection::Deny(refusal(&source)));
             } else {
                 log(Level::Warn, &format!("ignored: {}", refusal(&source)));
@@ -118,29 +120,34 @@ impl Select for PoolOrder {
 
 impl PoolOrder {
     /// All sources that name anything, the strongest first.
-    fn sources(&self, holder: &Holder, rows: &[Candidate]) -> Result<Vec<Source>, PolicyError> {
+    fn sources(&self, holder: &Holder, rows: &[Candidate]) -> Vec<Source> {
         let mut sources = Vec::new();
         for keys in [&self.0.pod_keys, &self.0.namespace_keys] {
             let present = keys.iter().find_map(|key| Some((key, holder.attribute(key)?)));
-            if let Some((key, text)) = present
-                && let names = parse(key, text)?
-                && !names.is_empty()
-            {
-                sources.push(source(key, &names, rows));
+            let Some((key, text)) = present else { continue };
+            match parse(text) {
+                Some(names) if names.is_empty() => {}
+                Some(names) => sources.push(source(key, &names, rows)),
+                None => sources.push(Source {
+                    name: key.clone(),
+                    listed: text.to_owned(),
+                    is_list: false,
+                    rows: Vec::new(),
+                }),
             }
         }
         let mut configured: Vec<Candidate> = rows.iter().copied().filter(|row| row.named).collect();
         configured.sort_by_key(|row| row.order);
         if !configured.is_empty() {
             let name = "the CNI configuration".to_owned();
-            sources.push(Source { name, listed: String::new(), rows: configured });
+            sources.push(Source { name, listed: String::new(), is_list: true, rows: configured });
         }
         // Defaults are for everybody: nobody in particular wished for them, so they refuse nobody.
         let defaults = source("defaultPools", &self.0.default_pools, rows);
         if !defaults.rows.is_empty() {
             sources.push(defaults);
         }
-        Ok(sources)
+        sources
     }
 }
 
@@ -164,23 +171,26 @@ fn source(name: &str, names: &[String], rows: &[Candidate]) -> Source {
             found.extend(rows.iter().filter(|row| row.pool == pool));
         }
     }
-    Source { name: name.to_owned(), listed: names.join(", "), rows: found }
+    Source { name: name.to_owned(), listed: names.join(", "), is_list: true, rows: found }
 }
 
 fn refusal(source: &Source) -> String {
-    let Source { name, listed, .. } = source;
+    let Source { name, listed, is_list, .. } = source;
     let listed: String = listed.chars().take(200).collect();
-    format!("{name} names {listed}, and none of these is a pool that admits this holder")
+    if *is_list {
+        format!("{name} names {listed}, and none of these is a pool that admits this holder")
+    } else {
+        format!("{name} is {listed:?}, which is not a JSON list of pool names")
+    }
 }
 
-fn parse(key: &str, text: &str) -> Result<Vec<String>, PolicyError> {
+/// The names of a list; none where it cannot be read.
+fn parse(text: &str) -> Option<Vec<String>> {
     if text.trim_start().starts_with('[') {
-        return serde_json::from_str(text).map_err(|error| {
-            PolicyError::new("BAD_POOL_LIST", format!("{key} is not a JSON list of names: {error}"))
-        });
+        return serde_json::from_str(text).ok();
     }
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    Ok(names.map(str::to_owned).collect())
+    Some(names.map(str::to_owned).collect())
 }
 
 export!(PoolOrder: select);
@@ -241,6 +251,21 @@ mod tests {
             ask(r#"{"onUnknown": "ignore"}"#, 1, &[(POD, "grey")]),
             Selection::Ranked(vec![2])
         );
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_a_refusal_that_shows_it_and_falls_to_no_other_pools() {
+        let settings = r#"{"onUnknown": "ignore", "defaultPools": ["blue"]}"#;
+        for settings in ["{}", settings] {
+            for attribute in [(POD, "[bad"), (NAMESPACE, "[7]")] {
+                let Selection::Deny(reason) = ask(settings, 1, &[attribute]) else {
+                    panic!("not denied")
+                };
+                let said = format!("{} is {:?}", attribute.0, attribute.1);
+                assert!(reason.contains(&said), "{reason}");
+            }
+        }
+        assert_eq!(ask("{}", 1, &[(POD, "red"), (NAMESPACE, "[bad")]), Selection::Ranked(vec![1]));
     }
 
     #[test]

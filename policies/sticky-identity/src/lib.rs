@@ -4,6 +4,10 @@
 //! 2. The settings name attributes that make an identity, and the holder has all of them.
 //! 3. The holder is a pod of a StatefulSet (`web-0` stays `web-0`), or a virtual machine.
 //!
+//! A named address is a wish that nothing replaces: where the text cannot be read (`ten`, two addresses of a family) the ADD
+//! is refused. The contract has no refusal in this hook, so the policy fixes the unspecified address (`0.0.0.0`, `::`), which
+//! no pool has; the ADD's error names that, and a line at level `error` names the attribute and its text.
+//!
 //! A stable address is chosen like any other at first and comes back to the next holder of the same
 //! identity, for as long as it is kept after a release.
 //!
@@ -11,7 +15,7 @@
 //! | --- | --- | --- |
 //! | `fixedKeys` | `["pod.annotation/tenure.dev/ips"]` | attributes that name addresses; the first present one counts |
 //! | `fixedIfHeld` | `wait` | another live holder has it: `wait`, take an`other`, or `fail` |
-//! | `identityKeys` | `[]` | attributes whose values together, within the namespace, are an identity |
+//! | `identityKeys` | `[]` | attributes whose values together, within the namespace, are an identity; `/` and `%` in them read `%2F` and `%25` |
 //! | `statefulSets` | `true` | pods of StatefulSets keep their address by name |
 //! | `virtualMachines` | `true` | virtual machines do |
 //! | `retainSeconds` | `3600` | how long the address stays kept after its release |
@@ -20,7 +24,7 @@
 //! In standalone mode name CNI arguments, e.g. `"identityKeys": ["cni.args/K8S_POD_NAMESPACE",
 //! "cni.args/K8S_POD_NAME"]`. Anybody else: no opinion.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 use tenure_policy::{
@@ -31,6 +35,8 @@ use tenure_policy::{
 const SCHEMA: &str = include_str!("settings.json");
 /// The contract's bound for a key.
 const KEY_BYTES: usize = 253;
+/// So much of a text that cannot be read is shown; a line of the log has at most 1 KiB.
+const SHOWN_CHARS: usize = 200;
 
 /// Settings as an operator writes them.
 #[derive(Debug, Deserialize)]
@@ -98,9 +104,16 @@ impl Policy for StickyIdentity {
 
 impl Affinity for StickyIdentity {
     fn affinity(&self, request: &AffinityRequest) -> Result<AffinityAnswer, PolicyError> {
-        if let Some(addresses) = self.fixed(request)? {
-            let if_held = self.0.fixed_if_held.into();
-            return Ok(Choice::Fixed(Fixed { addresses, if_held }).into());
+        match self.fixed(request) {
+            Ok(None) => {}
+            Ok(Some(addresses)) => {
+                let if_held = self.0.fixed_if_held.into();
+                return Ok(Choice::Fixed(Fixed { addresses, if_held }).into());
+            }
+            Err(why) => {
+                log(Level::Error, &format!("the ADD is refused: {why}"));
+                return Ok(unfulfillable(request).into());
+            }
         }
         let Some(key) = self.identity(&request.holder) else {
             return Ok(Choice::Abstain.into());
@@ -120,18 +133,21 @@ impl Affinity for StickyIdentity {
 }
 
 impl StickyIdentity {
-    /// The addresses that the holder names, of the families that it wants.
-    fn fixed(&self, request: &AffinityRequest) -> Result<Option<Vec<Address>>, PolicyError> {
+    /// The addresses that the holder names, of the families that it wants; or why its text cannot be read.
+    fn fixed(&self, request: &AffinityRequest) -> Result<Option<Vec<Address>>, String> {
         let present =
             self.0.fixed_keys.iter().find_map(|key| Some((key, request.holder.attribute(key)?)));
         let Some((key, text)) = present else { return Ok(None) };
+        let unreadable = |why: String| {
+            let shown: String = text.chars().take(SHOWN_CHARS).collect();
+            format!("{key} is {shown:?}: {why}")
+        };
         let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) =
-            parse(key, text)?.into_iter().partition(IpAddr::is_ipv4);
+            parse(text).map_err(unreadable)?.into_iter().partition(IpAddr::is_ipv4);
         let mut addresses = Vec::new();
         for (family, of_family) in [(Family::V4, v4), (Family::V6, v6)] {
             if of_family.len() > 1 {
-                let why = format!("{key} names more than one address of a family");
-                return Err(PolicyError::new("TOO_MANY_ADDRESSES", why));
+                return Err(unreadable("it names more than one address of a family".to_owned()));
             }
             match of_family.first() {
                 Some(address) if request.wants(family) => addresses.push((*address).into()),
@@ -144,13 +160,13 @@ impl StickyIdentity {
 
     /// What the holder stays itself by. The first part keeps the kinds apart.
     fn identity(&self, holder: &Holder) -> Option<String> {
-        let namespace = &holder.namespace;
-        let name = &holder.name;
-        if let Some(named) = self.named_identity(holder) {
-            return Some(format!("id/{namespace}/{named}"));
+        let Holder { namespace, name, .. } = holder;
+        if let Some(values) = self.named_identity(holder) {
+            let parts = ["id", namespace.as_str()];
+            return Some(joined(parts.into_iter().chain(values)));
         }
         if self.0.virtual_machines && holder.owner_kind == "vm" && !name.is_empty() {
-            return Some(format!("vm/{namespace}/{name}"));
+            return Some(joined(["vm", namespace, name]));
         }
         let set = &holder.controller_name;
         let ordinal = name.strip_prefix(set.as_str()).and_then(|rest| rest.strip_prefix('-'));
@@ -158,25 +174,43 @@ impl StickyIdentity {
         let stateful = self.0.stateful_sets
             && holder.controller_kind == "StatefulSet"
             && ordinal.is_some_and(is_ordinal);
-        stateful.then(|| format!("statefulset/{namespace}/{name}"))
+        stateful.then(|| joined(["statefulset", namespace, name]))
     }
 
-    fn named_identity(&self, holder: &Holder) -> Option<String> {
+    fn named_identity<'a>(&self, holder: &'a Holder) -> Option<Vec<&'a str>> {
         let value = |key: &String| holder.attribute(key).filter(|value| !value.is_empty());
         let values: Option<Vec<&str>> = self.0.identity_keys.iter().map(value).collect();
-        values.filter(|values| !values.is_empty()).map(|values| values.join("/"))
+        values.filter(|values| !values.is_empty())
     }
 }
 
-fn parse(key: &str, text: &str) -> Result<Vec<IpAddr>, PolicyError> {
-    let bad = |what: &str| PolicyError::new("BAD_ADDRESS", format!("{key}: {what}"));
+/// Parts with `/` between them; a `/` inside of a part is escaped, so that no two lists of parts read alike.
+fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let escaped = parts.into_iter().map(|part| part.replace('%', "%25").replace('/', "%2F"));
+    escaped.collect::<Vec<String>>().join("/")
+}
+
+/// A wish that the host must refuse. An error would be answered by the built-in strategy, with any address.
+fn unfulfillable(request: &AffinityRequest) -> Choice {
+    let unspecified = [
+        (Family::V4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        (Family::V6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    ];
+    let wanted = unspecified.into_iter().filter(|(family, _)| request.wants(*family));
+    let addresses = wanted.map(|(_, address)| address.into()).collect();
+    Choice::Fixed(Fixed { addresses, if_held: IfHeld::Fail })
+}
+
+fn parse(text: &str) -> Result<Vec<IpAddr>, String> {
     let listed: Vec<String> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text).map_err(|error| bad(&format!("not a JSON list: {error}")))?
+        serde_json::from_str(text).map_err(|error| format!("it is not a JSON list: {error}"))?
     } else {
         text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
     };
-    let address =
-        |one: &String| one.parse().map_err(|_| bad(&format!("{one:?} is not an address")));
+    let address = |one: &String| {
+        let shown: String = one.chars().take(SHOWN_CHARS).collect();
+        one.parse().map_err(|_| format!("{shown:?} is not an address"))
+    };
     listed.iter().map(address).collect()
 }
 
@@ -240,6 +274,25 @@ mod tests {
     }
 
     #[test]
+    fn identities_of_different_parts_never_read_alike() {
+        let settings = r#"{"identityKeys": ["cni.args/A", "cni.args/B"]}"#;
+        let of = |namespace: &str, a: &str, b: &str| {
+            let holder = pod(namespace, "x", &[("cni.args/A", a), ("cni.args/B", b)]);
+            key(ask(settings, 1, holder)).unwrap()
+        };
+        assert_eq!(of("shop", "1/2", "3"), "id/shop/1%2F2/3");
+        let all = [
+            of("shop", "1/2", "3"),
+            of("shop", "1", "2/3"),
+            of("shop", "1%2F2", "3"),
+            of("shop/1", "2", "3"),
+            of("shop", "1", "2"),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:?}");
+    }
+
+    #[test]
     fn fixed_addresses_come_first_one_of_each_wanted_family() {
         let mut holder = of_set("web-0", "StatefulSet");
         holder.attributes = pod("", "", &[(IPS, "fd00::7, 10.6.0.7")]).attributes;
@@ -254,11 +307,31 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_is_an_error_that_names_the_part() {
-        let error = ask("{}", 1, pod("shop", "x", &[(IPS, "10.6.0.7, ten")])).unwrap_err();
-        assert!(error.message.contains("\"ten\""), "{error:?}");
-        let error = ask("{}", 1, pod("shop", "x", &[(IPS, "10.6.0.7,10.6.0.8")])).unwrap_err();
-        assert_eq!(error.code, "TOO_MANY_ADDRESSES");
+    fn a_text_that_cannot_be_read_asks_for_what_no_pool_has_and_the_log_says_why() {
+        for (text, said) in [
+            ("10.6.0.7, ten", "\"ten\" is not an address"),
+            ("[10.6.0.7", "not a JSON list"),
+            ("10.6.0.7,10.6.0.8", "more than one address of a family"),
+        ] {
+            for (families, wanted) in [(1, "0.0.0.0"), (2, "::"), (3, "0.0.0.0 ::")] {
+                let settings = r#"{"fixedIfHeld": "other"}"#;
+                let choice = ask(settings, families, pod("shop", "x", &[(IPS, text)])).unwrap();
+                let Choice::Fixed(Fixed { addresses, if_held: IfHeld::Fail }) = choice else {
+                    panic!("{choice:?}")
+                };
+                let shown: Vec<String> =
+                    addresses.into_iter().map(|one| IpAddr::from(one).to_string()).collect();
+                assert_eq!(shown.join(" "), wanted);
+                let (level, line) = take_log().pop().unwrap();
+                assert_eq!(level, Level::Error);
+                assert!(
+                    line.contains(IPS)
+                        && line.contains(&format!("{text:?}: "))
+                        && line.contains(said),
+                    "{line}"
+                );
+            }
+        }
     }
 
     #[test]

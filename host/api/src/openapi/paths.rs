@@ -131,6 +131,7 @@ pub(super) fn apply() {}
 /// Leases, by space and address.
 #[utoipa::path(get, path = "/v1/leases", tag = "leases", params(LeaseFilter), responses(
     (status = 200, body = schemas::CutItems<schemas::LeaseView>),
+    (status = 404, description = "there is no such pool", body = ErrorBody),
     (status = "default", description = "refused", body = ErrorBody)
 ))]
 pub(super) fn list_leases() {}

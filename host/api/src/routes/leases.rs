@@ -1,12 +1,14 @@
 //! Leases, and their release by hand.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tenure_core::name::SpaceName;
-use tenure_engine::{LeaseFilter, LeaseView, ReleaseRequest};
+use tenure_core::name::{ObjectName, SpaceName};
+use tenure_core::objects::ObjectKind;
+use tenure_engine::{Engine, LeaseFilter, LeaseView, ReleaseRequest};
 
 use super::shapes::{CutItems, ReleaseBody};
 use crate::api::{Api, Caller};
@@ -46,7 +48,14 @@ pub(crate) async fn list(
         let why = format!("view is {other:?}; it must be one of {}", VIEWS.join(", "));
         return Err(ApiError::BadQuery { why });
     }
-    let mut items = api.engine.leases(LeaseFilter { pool, namespace, container, view }).await?;
+    let filter = LeaseFilter { pool: pool.clone(), namespace, container, view };
+    let mut items = api.engine.leases(filter).await?;
+    // Rows outlive their pool, so that only an empty answer may come from a slip of the pen.
+    if let (true, Some(pool)) = (items.is_empty(), pool) {
+        let pool = ObjectName::new(pool)?;
+        let known = move |engine: &Arc<Engine>| Ok(engine.object(ObjectKind::IPPool, &pool)?);
+        api.blocking(known).await?;
+    }
     let total = items.len();
     items.truncate(limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT));
     Ok(Json(CutItems { items, total }))

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tenure_engine::Change;
 
 use crate::client::Client;
+use crate::documents::MAX_BODY;
 use crate::error::CliError;
 use crate::kinds::Thing;
 use crate::manifest;
@@ -33,6 +34,9 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
     let dry_run = if args.dry_run { "true" } else { "false" };
     let query = [("dryRun", dry_run)];
     let body = body.to_string().into_bytes();
+    if body.len() > MAX_BODY {
+        return Err(CliError::NotDone { what: too_long(body.len(), manifests.len()) });
+    }
     let answer = client.call::<ApplyAnswer>(Method::POST, "/v1/apply", &query, body).await;
     let answer = answer.map_err(|error| match error {
         CliError::Refused { refusal, .. } => manifest::locate(refusal, &manifests),
@@ -55,4 +59,11 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
         }
     };
     print(&answer.items.iter().map(line).collect::<String>())
+}
+
+/// Nothing is divided here: what is applied together takes effect together or not at all.
+fn too_long(bytes: usize, objects: usize) -> String {
+    format!(
+        "these {objects} objects are {bytes} bytes of JSON, and the daemon takes at most {MAX_BODY} at once; nothing was changed. Apply fewer at a time, by several files and commands"
+    )
 }

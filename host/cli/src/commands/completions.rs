@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::args::Cli;
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::{OneForm, print};
 
 /// Print the completion script of a shell
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,8 @@ pub(crate) struct Args {
     /// Which shell
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
+    #[command(flatten)]
+    _one_form: OneForm,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), CliError> {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
+use serde::Serialize;
 use tenure_core::name::ObjectName;
-use tenure_core::objects::Span;
+use tenure_core::objects::{ObjectKind, Span};
 use tenure_engine::Deleted;
 use tokio::time::{Instant, sleep};
 
@@ -13,8 +14,8 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::kinds::Thing;
 use crate::manifest;
-use crate::output::print;
-use crate::wire::Pool;
+use crate::output::{Format, print, print_document};
+use crate::wire::{Items, Pool};
 
 /// How often a waiting pool is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -24,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A pool whose addresses are still held gives nothing any more at once, and goes when the last of them leaves.
 #[derive(Debug, clap::Args)]
 #[command(
+    override_usage = "tenure delete [OPTIONS] <KIND> <NAME>\n       tenure delete [OPTIONS] --filename <FILE>",
     after_help = "EXAMPLES:\n  tenure delete pool blue-v4\n  tenure delete pool blue-v4 --wait --timeout 10m\n  tenure delete -f pools.yaml"
 )]
 pub(crate) struct Args {
@@ -48,55 +50,100 @@ pub(crate) struct Args {
     timeout: Span,
 }
 
-pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
-    let named = match (args.kind, args.name) {
-        (Some(kind), Some(name)) => vec![(kind, name)],
-        _ => {
-            let of = |manifest: manifest::Manifest| {
-                (Thing::of(manifest.object.kind()), manifest.object.name().clone())
-            };
-            manifest::read_all(&args.filenames)?.into_iter().map(of).collect()
-        }
-    };
-    if named.iter().any(|(kind, _)| matches!(kind, Thing::Lease | Thing::Decision)) {
-        let why = "leases and decisions are not deleted; see `tenure release --help`".to_owned();
-        return Err(CliError::Usage { why });
-    }
-    let mut waiting = Vec::new();
+/// What became of one object.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    kind: ObjectKind,
+    name: ObjectName,
+    /// `done` or `waiting`, and how many addresses are still held.
+    #[serde(flatten)]
+    deleted: Deleted,
+}
+
+pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(), CliError> {
+    let named = named(args.kind, args.name, &args.filenames)?;
+    let until = args.wait.then(|| Instant::now().checked_add(args.timeout.0));
+    let mut outcomes = Vec::new();
+    let done = delete_all(client, named, until, format, &mut outcomes).await;
+    // Also what was done before something failed is told.
+    print_document(format, &Items { items: outcomes, total: None })?;
+    done
+}
+
+/// Deletes all, and waits for pools in use if there is a moment `until` which (none: however long it takes).
+async fn delete_all(
+    client: &Client,
+    named: Vec<(ObjectKind, ObjectName)>,
+    until: Option<Option<Instant>>,
+    format: Format,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), CliError> {
     let mut missing = None;
     for (kind, name) in named {
         match delete(client, kind, &name).await {
-            Ok(Deleted::Done) => print(&format!("{}/{name} deleted\n", kind.singular()))?,
-            Ok(Deleted::Waiting { held }) => {
-                print(&waits(&name, held))?;
-                waiting.push(name);
+            Ok(deleted) => {
+                let outcome = Outcome { kind, name, deleted };
+                print(&outcome.line(format))?;
+                outcomes.push(outcome);
             }
             // What is not there is deleted; the others still have to go.
             Err(error) if error.is_not_found() => missing = missing.or(Some(error)),
             Err(error) => return Err(error),
         }
     }
-    if args.wait {
-        let until = Instant::now().checked_add(args.timeout.0);
-        for name in waiting {
-            gone(client, &name, until).await?;
-            print(&format!("ippool/{name} deleted\n"))?;
+    if let Some(until) = until {
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.waits()) {
+            gone(client, &outcome.name, until).await?;
+            outcome.deleted = Deleted::Done;
+            if format != Format::Name {
+                print(&outcome.line(format))?;
+            }
         }
     }
     missing.map_or(Ok(()), Err)
 }
 
-async fn delete(client: &Client, kind: Thing, name: &ObjectName) -> Result<Deleted, CliError> {
+fn named(
+    kind: Option<Thing>,
+    name: Option<ObjectName>,
+    files: &[PathBuf],
+) -> Result<Vec<(ObjectKind, ObjectName)>, CliError> {
+    let (Some(kind), Some(name)) = (kind, name) else {
+        let manifests = manifest::read_all(files)?.into_iter();
+        return Ok(manifests.map(|m| (m.object.kind(), m.object.name().clone())).collect());
+    };
+    let kind = kind.object_kind().ok_or_else(|| CliError::Usage {
+        why: "leases and decisions are not deleted; see `tenure release --help`".to_owned(),
+    })?;
+    Ok(vec![(kind, name)])
+}
+
+async fn delete(client: &Client, kind: ObjectKind, name: &ObjectName) -> Result<Deleted, CliError> {
+    let kind = Thing::of(kind);
     let path = format!("/v1/{}/{name}", kind.folder());
     let deleted = client.call(Method::DELETE, &path, &[], Vec::new()).await;
     deleted.map_err(|error| error.or_see(kind))
 }
 
-fn waits(name: &ObjectName, held: u64) -> String {
-    format!(
-        "ippool/{name} waits: {} still held; it gives nothing any more and goes when they leave (see `tenure get leases --pool {name}`)\n",
-        addresses(held)
-    )
+impl Outcome {
+    fn waits(&self) -> bool {
+        matches!(self.deleted, Deleted::Waiting { .. })
+    }
+
+    /// The line for readers; nothing where a document follows at the end.
+    fn line(&self, format: Format) -> String {
+        let object = format!("{}/{}", Thing::of(self.kind).singular(), self.name);
+        match (format, &self.deleted) {
+            (Format::Json | Format::Yaml, _) => String::new(),
+            (Format::Name, _) => format!("{object}\n"),
+            (_, Deleted::Done) => format!("{object} deleted\n"),
+            (_, Deleted::Waiting { held }) => format!(
+                "{object} waits: {} still held; it gives nothing any more and goes when they leave (see `tenure get leases --pool {}`)\n",
+                addresses(*held),
+                self.name
+            ),
+        }
+    }
 }
 
 fn addresses(count: impl Into<u128>) -> String {

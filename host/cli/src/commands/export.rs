@@ -10,6 +10,7 @@ use hyper::Method;
 
 use crate::client::Client;
 use crate::error::CliError;
+use crate::output::OneForm;
 
 /// The last line of a whole export begins so.
 const LAST_LINE: &[u8] = b"{\"kind\":\"TenureExportEnd\"";
@@ -23,6 +24,8 @@ pub(crate) struct Args {
     /// File to write; it appears whole or not at all. Standard output by default
     #[arg(short, long = "filename", value_name = "FILE")]
     filename: Option<PathBuf>,
+    #[command(flatten)]
+    _one_form: OneForm,
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ use hyper::Method;
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::{OneForm, print};
 use crate::wire::ImportAnswer;
 
 /// Load an export into the daemon's store, all or nothing
@@ -28,6 +28,8 @@ pub(crate) struct Args {
     /// Do not ask before replacing
     #[arg(long, requires = "replace")]
     yes: bool,
+    #[command(flatten)]
+    _one_form: OneForm,
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
@@ -42,7 +44,8 @@ pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
     let replace = if args.replace { "true" } else { "false" };
     let query = [("replace", replace)];
     // No patience here: a large import takes its time, and the daemon bounds it.
-    let response = client.open(Method::POST, "/v1/import", &query, body).await?;
+    let response = client.open(Method::POST, "/v1/import", &query, body).await;
+    let response = response.map_err(CliError::or_replace)?;
     let unreadable = |why: String| CliError::BadAnswer { request: "POST /v1/import".into(), why };
     let bytes = response.into_body().collect().await.map_err(|e| unreadable(e.to_string()))?;
     let answer: ImportAnswer =

@@ -21,15 +21,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
     let format = cli.output;
     match cli.command {
         Command::Get(args) => get::run(&client, args, format).await,
-        Command::Describe(args) => {
-            refuse_format("describe", format)?;
-            describe::run(&client, args).await
-        }
+        Command::Describe(args) => describe::run(&client, args, format).await,
         Command::Apply(args) => apply::run(&client, args, format).await,
-        Command::Delete(args) => {
-            refuse_format("delete", format)?;
-            delete::run(&client, args).await
-        }
+        Command::Delete(args) => delete::run(&client, args, format).await,
         Command::Release(args) => release::run(&client, args, format).await,
         Command::Status => status::run(&client, format).await,
         Command::Export(args) => {
@@ -44,9 +38,6 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             refuse_format("completions", format)?;
             completions::run(args)
         }
-        Command::Version(args) => {
-            refuse_format("version", format)?;
-            version::run(&client, args).await
-        }
+        Command::Version(args) => version::run(&client, args, format).await,
     }
 }

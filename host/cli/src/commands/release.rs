@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(), CliError> {
-    let lease = args.lease.in_space(args.space);
+    let lease = args.lease.in_space(args.space)?;
     let body = ReleaseBody {
         generation: args.generation,
         even_if_live: args.even_if_live,
@@ -51,9 +51,15 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
     if print_document(format, &view)? {
         return Ok(());
     }
+    if format == Format::Name {
+        return print(&format!("iplease/{}\n", view.lease.key()));
+    }
+    let (key, generation) = (view.lease.key(), view.lease.generation.0);
     let next = match view.view.as_str() {
-        "quarantined" => "quarantined: its holder lives; release it once more to let it go",
-        other => other,
+        "quarantined" => format!(
+            "quarantined: its holder lives; `tenure release {key} --generation {generation} --even-if-live` lets it go"
+        ),
+        other => other.to_owned(),
     };
-    print(&format!("iplease/{} {next}\n", lease.0))
+    print(&format!("iplease/{key} {next}\n"))
 }

@@ -1,18 +1,34 @@
 //! `tenure status`: one screen.
 
+use serde::Serialize;
 use tenure_core::ledger::Counts;
-use tenure_core::name::PoolName;
+use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::ports::PolicyStatus;
 use tenure_engine::Overview;
 
 use crate::client::Client;
 use crate::error::CliError;
+use crate::kinds::policy_word;
 use crate::output::{Format, print, print_document};
 use crate::table::table;
+use crate::wire::{Items, Policy};
+
+/// The overview, and what it lacks.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(flatten)]
+    daemon: &'a Overview,
+    policies_not_served: &'a [ObjectName],
+}
 
 pub(crate) async fn run(client: &Client, format: Format) -> Result<(), CliError> {
     let daemon: Overview = client.get("/v1/status", &[]).await?;
-    if print_document(format, &daemon)? {
+    // The daemon's overview has only the policies that serve.
+    let wanted: Items<Policy> = client.get("/v1/policies", &[]).await?;
+    let unserved = wanted.items.into_iter().filter(|policy| policy.status.is_none());
+    let unserved: Vec<ObjectName> = unserved.map(|policy| policy.metadata.name).collect();
+    if print_document(format, &Shown { daemon: &daemon, policies_not_served: &unserved })? {
         return Ok(());
     }
     if format == Format::Name {
@@ -35,7 +51,7 @@ pub(crate) async fn run(client: &Client, format: Format) -> Result<(), CliError>
     text.push_str("\nPOOLS\n");
     text.push_str(&pools(&daemon.pools));
     text.push_str("\nPOLICIES\n");
-    text.push_str(&policies(&daemon.policies));
+    text.push_str(&policies(&daemon.policies, &unserved));
     print(&text)
 }
 
@@ -52,31 +68,48 @@ fn pools(pools: &[(PoolName, Counts)]) -> String {
             counts.lingering,
             counts.retained,
             counts.quarantined,
+            counts.out_of_range,
         ];
         let mut row = vec![name.to_string()];
         row.extend(numbers.map(|number| number.to_string()));
         row
     };
-    let header =
-        ["NAME", "SIZE", "FREE", "HELD", "RESTING", "LINGERING", "RETAINED", "QUARANTINED"];
+    let header = [
+        "NAME",
+        "SIZE",
+        "FREE",
+        "HELD",
+        "RESTING",
+        "LINGERING",
+        "RETAINED",
+        "QUARANTINED",
+        "OUT-OF-RANGE",
+    ];
     table(&header, pools.iter().map(row).collect())
 }
 
-fn policies(policies: &[PolicyStatus]) -> String {
-    if policies.is_empty() {
+fn policies(serving: &[PolicyStatus], unserved: &[ObjectName]) -> String {
+    if serving.is_empty() && unserved.is_empty() {
         return "none; the built-in strategies decide\n".to_owned();
     }
     let row = |policy: &PolicyStatus| {
         let faults: u64 = policy.faults.iter().map(|(_, count)| count).sum();
+        let why = policy.last_refusal.as_ref().map(|why| format!(": {why}"));
         vec![
             policy.name.to_string(),
             policy.version.clone(),
             policy.mode.clone(),
             policy.decisions.to_string(),
             faults.to_string(),
-            if policy.breaker_open { "open" } else { "closed" }.to_owned(),
+            format!("{}{}", policy_word(Some(policy)), why.unwrap_or_default()),
         ]
     };
-    let header = ["NAME", "VERSION", "MODE", "DECISIONS", "FAULTS", "BREAKER"];
-    table(&header, policies.iter().map(row).collect())
+    let idle = |name: &ObjectName| {
+        let mut row = vec![name.to_string()];
+        row.extend(["-"; 4].map(str::to_owned));
+        row.push(format!("{}: see the daemon's log", policy_word(None)));
+        row
+    };
+    let header = ["NAME", "VERSION", "MODE", "DECISIONS", "FAULTS", "STATUS"];
+    table(&header, serving.iter().map(row).chain(unserved.iter().map(idle)).collect())
 }

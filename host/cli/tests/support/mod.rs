@@ -57,6 +57,10 @@ impl Stage {
         code
     }
 
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
     /// Compares what was said with the golden file.
     pub fn is_golden(&self, name: &str) {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);

@@ -191,3 +191,60 @@ fn what_else_cni_tells_becomes_attributes() {
     let text = fixed::attributes(&bad, &args("")).unwrap_err().to_string();
     assert!(text.contains("args.cni.labels[0].key"), "{text}");
 }
+
+#[test]
+fn attributes_are_bounded_and_free_of_control_characters() {
+    let refused = |cni: Value, env: &str| {
+        let whole = config(&json!({"name": "a", "args": {"cni": cni}}));
+        let error = fixed::attributes(&whole, &args(&format!("IgnoreUnknown=1{env}"))).unwrap_err();
+        (error.cni_code(), error.to_string())
+    };
+    let long = "v".repeat(4097);
+    let many: serde_json::Map<String, Value> =
+        (0..65).map(|n| (format!("k{n}"), json!("v"))).collect();
+    for ((code, text), wanted, said) in [
+        (
+            refused(json!({"team": long}), ""),
+            7,
+            "args.cni.team: the value has 4097 bytes; at most 4096",
+        ),
+        (
+            refused(json!({"labels": [{"key": "zone", "value": "a\u{1b}[2J"}]}), ""),
+            7,
+            "args.cni.labels[0]: the value has control characters",
+        ),
+        (refused(json!({"a\nb": "x"}), ""), 7, "args.cni.a\nb: the key has control characters"),
+        (refused(json!({("k".repeat(254)): "x"}), ""), 7, ": the key has 254 bytes; at most 253"),
+        (refused(json!({}), ";JOB=a\tb"), 4, "CNI_ARGS: JOB: the value has control characters"),
+        (refused(json!({}), &format!(";JOB={long}")), 4, "CNI_ARGS: JOB: the value has 4097 bytes"),
+        (refused(Value::Object(many), ""), 7, "more than 64 attributes"),
+    ] {
+        assert_eq!(code, wanted, "{text}");
+        assert!(text.contains(said), "{text}");
+    }
+    let most: serde_json::Map<String, Value> =
+        (0..64).map(|n| (format!("k{n}"), json!("v".repeat(4096)))).collect();
+    let whole = config(&json!({"name": "a", "args": {"cni": most}}));
+    assert_eq!(fixed::attributes(&whole, &args("")).unwrap().len(), 64);
+}
+
+#[test]
+fn a_far_key_gets_no_guess_and_one_of_host_local_is_told_its_place() {
+    let said = |key: &str| refusal(json!({"type": "t", key: []})).1;
+    let far = said("nameservers");
+    assert!(!far.contains("did you mean") && far.contains("known are type, pools"), "{far}");
+    assert!(said("allowEmptyGCs").contains("did you mean `allowEmptyGC`"));
+    for (key, place) in [
+        ("ranges", "spec.ranges of an IPPool"),
+        ("subnet", "spec.cidr of an IPPool"),
+        ("rangeStart", "spec.ranges of an IPPool"),
+        ("rangeEnd", "spec.ranges of an IPPool"),
+        ("gateway", "spec.gateway of an IPPool"),
+        ("routes", "spec.routes of an IPPool"),
+        ("dataDir", "not used"),
+        ("resolvConf", "spec.dns of an IPPool"),
+    ] {
+        let text = said(key);
+        assert!(text.contains(place) && !text.contains("did you mean"), "{text}");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::stock::{Place, Shelf, UNPROVED_FLOOR};
 use crate::address::Family;
-use crate::lease::{Attachment, Generation, Lease, LeaseState, Netns, Owner, Proof};
+use crate::lease::{Attachment, Generation, Lease, LeaseState, Netns, Owner, OwnerKind, Proof};
 use crate::objects::PoolSpec;
 use crate::time::{Moment, WallMs};
 
@@ -109,16 +109,17 @@ impl Print {
         Self::of(&("attachment", attachment))
     }
 
-    /// Of an owner's uid; none if it is empty.
+    /// Of an owner's uid; none if it is empty, or that of a bare container: its attachment says the same.
     #[must_use]
     pub fn uid(owner: &Owner) -> Option<Self> {
-        (!owner.uid.is_empty()).then(|| Self::of(&("uid", owner.kind, &owner.uid)))
+        (!owner.uid.is_empty() && owner.kind != OwnerKind::Container)
+            .then(|| Self::of(&("uid", owner.kind, &owner.uid)))
     }
 
-    /// Of an owner's kind, namespace and name; none if it has no name.
+    /// Of an owner's kind, namespace and name; none if it has no name, or is a bare container.
     #[must_use]
     pub fn holder(owner: &Owner) -> Option<Self> {
-        (!owner.name.is_empty())
+        (!owner.name.is_empty() && owner.kind != OwnerKind::Container)
             .then(|| Self::of(&("holder", owner.kind, &owner.namespace, &owner.name)))
     }
 

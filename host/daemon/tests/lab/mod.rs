@@ -68,6 +68,7 @@ impl Lab {
     /// Without Wasm policies: the built-in strategies decide, and a restart takes milliseconds.
     pub fn without_policies(mut self) -> Self {
         self.policies = self.folder.path().join("no-policies");
+        std::fs::create_dir_all(&self.policies).unwrap();
         self
     }
 
@@ -191,9 +192,10 @@ impl Lab {
         let folder = self.folder.path().join("net.d");
         std::fs::create_dir_all(&folder).unwrap();
         let list = json!({"cniVersion": config["cniVersion"], "name": config["name"], "plugins": [config]});
-        std::fs::write(folder.join("net.conflist"), list.to_string()).unwrap();
+        let name = config["name"].as_str().unwrap();
+        std::fs::write(folder.join(format!("{name}.conflist")), list.to_string()).unwrap();
         let output = Command::new(tools().join("cnitool"))
-            .args([verb, "net", &format!("/run/netns/{netns}")])
+            .args([verb, name, &format!("/run/netns/{netns}")])
             .env("NETCONFPATH", &folder)
             .env("CNI_PATH", cni_path())
             .output()

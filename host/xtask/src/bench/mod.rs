@@ -36,9 +36,20 @@ pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
         tools: tools::install()?,
         policies: policies::build().map(|_| workspace::target().join("policies"))?,
         plugin: workspace::build_plugin()?,
-        bin: workspace::build_daemon("release")?,
+        bin: workspace::target().join("release"),
     };
-    workspace::cargo(&["build", "--release", "-p", "tenure-daemon", "--example", "bench"])?;
+    // In one run: two with different packages would build some dependencies twice.
+    workspace::cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "tenure-daemon",
+        "-p",
+        "tenure-cli",
+        "--bins",
+        "--example",
+        "bench",
+    ])?;
     sandbox::enter()?;
     workspace::run(Command::new("ip").args(["netns", "add", "bench"]))?;
     // On the disk of the workspace: a temporary folder may be memory, and then nothing is durable.

@@ -4,7 +4,7 @@ use tenure_core::lease::{Lease, LeaseState, PastHolder, Proof, QuarantineCause};
 use tenure_core::name::Digest;
 use tenure_engine::LeaseView;
 
-use super::text::Text;
+use super::text::{Text, owner};
 use crate::age::{age, short};
 use crate::client::Client;
 use crate::error::CliError;
@@ -107,7 +107,7 @@ fn past(holder: &PastHolder) -> String {
     format!(
         "generation {}  {}  container {}  {} to {}  ended by {}",
         holder.generation.0,
-        holder.owner,
+        owner(&holder.owner),
         holder.container,
         holder.from.to_rfc3339(),
         holder.to.to_rfc3339(),

@@ -6,11 +6,12 @@ mod pool;
 mod reservation;
 mod text;
 
+use super::get;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::kinds::Thing;
 use crate::lease_name::LeaseName;
-use crate::output::print;
+use crate::output::{Format, print};
 
 /// Explain one pool, lease, policy or reservation
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,11 @@ pub(crate) struct Args {
     name: String,
 }
 
-pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
+pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(), CliError> {
+    // For programs the object itself is the description.
+    if matches!(format, Format::Json | Format::Yaml | Format::Name) {
+        return get::one(client, args.kind, args.name, format).await;
+    }
     let usage = |why: String| CliError::Usage { why };
     let name = &args.name;
     let text = match args.kind {

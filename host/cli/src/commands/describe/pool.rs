@@ -2,10 +2,10 @@
 
 use tenure_core::address::Range;
 use tenure_core::name::ObjectName;
-use tenure_core::objects::{PoolSpec, Selector};
+use tenure_core::objects::{PoolSpec, Route, Selector};
 use tenure_engine::LeaseView;
 
-use super::text::{Text, joined};
+use super::text::{Text, joined, owner};
 use crate::age::age;
 use crate::client::Client;
 use crate::error::CliError;
@@ -47,10 +47,6 @@ fn delivery(text: &mut Text, spec: &PoolSpec) {
     let ranges =
         if spec.ranges.is_empty() { "the whole CIDR".into() } else { joined(&spec.ranges) };
     let gateway = spec.gateway.map(|gateway| gateway.to_string());
-    let route = |route: &tenure_core::objects::Route| match route.gw {
-        Some(gw) => format!("{} via {gw}", route.dst),
-        None => route.dst.to_string(),
-    };
     let routes: Vec<String> = spec.routes.iter().map(route).collect();
     let dns = spec.dns.clone().unwrap_or_default();
     text.line("CIDR", spec.cidr)
@@ -59,7 +55,31 @@ fn delivery(text: &mut Text, spec: &PoolSpec) {
         .line("Exclude", joined(&spec.exclude))
         .line("Gateway", gateway.unwrap_or_default())
         .line("Routes", joined(&routes))
-        .line("Name servers", joined(&dns.nameservers));
+        .line("Name servers", joined(&dns.nameservers))
+        .line("DNS domain", dns.domain.unwrap_or_default())
+        .line("DNS search", joined(&dns.search))
+        .line("DNS options", joined(&dns.options));
+}
+
+/// In the words of `ip route`.
+fn route(route: &Route) -> String {
+    let mut text = route.dst.to_string();
+    if let Some(gw) = route.gw {
+        text.push_str(&format!(" via {gw}"));
+    }
+    let numbers = [
+        ("mtu", route.mtu),
+        ("advmss", route.advmss),
+        ("priority", route.priority),
+        ("table", route.table),
+        ("scope", route.scope),
+    ];
+    for (word, number) in numbers {
+        if let Some(number) = number {
+            text.push_str(&format!(" {word} {number}"));
+        }
+    }
+    text
 }
 
 fn admission(text: &mut Text, spec: &PoolSpec) {
@@ -125,7 +145,7 @@ fn line(view: &LeaseView) -> String {
         "{}  {}  {}  container {}  {}",
         lease.address,
         view.view,
-        lease.owner,
+        owner(&lease.owner),
         lease.attachment.container,
         age(lease.bound_at)
     )

@@ -4,7 +4,7 @@ use tenure_core::address::Range;
 use tenure_core::name::ObjectName;
 use tenure_engine::LeaseView;
 
-use super::text::{Text, joined};
+use super::text::{Text, joined, owner};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::wire::{Items, Reservation};
@@ -30,7 +30,7 @@ pub(super) async fn describe(client: &Client, name: &ObjectName) -> Result<Strin
         .line("Reason", spec.reason.as_deref().unwrap_or(""))
         .list(
             "Still held",
-            still.map(|view| format!("{}  {}", view.lease.address, view.lease.owner)),
+            still.map(|view| format!("{}  {}", view.lease.address, owner(&view.lease.owner))),
         );
     if leases.total.unwrap_or_default() > leases.items.len() {
         text.line("", "more leases are held than were looked through");

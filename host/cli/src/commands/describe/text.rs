@@ -1,6 +1,9 @@
 //! `Key:   value` lines and indented lists.
 
+use tenure_core::lease::Owner;
 use tenure_core::objects::Metadata;
+
+use crate::shown::{CELL, LINE, shown};
 
 /// Where values begin.
 const COLUMN: usize = 18;
@@ -12,7 +15,7 @@ pub(super) struct Text(String);
 impl Text {
     /// One key and its value; nothing for an empty value.
     pub(super) fn line(&mut self, key: &str, value: impl std::fmt::Display) -> &mut Self {
-        let value = value.to_string();
+        let value = shown(&value.to_string(), LINE);
         if !value.is_empty() {
             self.0.push_str(&format!("{:<COLUMN$}{value}\n", format!("{key}:")));
         }
@@ -26,7 +29,7 @@ impl Text {
             return self.line(key, "none");
         }
         self.0.push_str(&format!("{key}:\n"));
-        items.for_each(|item| self.0.push_str(&format!("  {item}\n")));
+        items.for_each(|item| self.0.push_str(&format!("  {}\n", shown(&item, LINE))));
         self
     }
 
@@ -42,6 +45,11 @@ impl Text {
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.0)
     }
+}
+
+/// An owner among other things on a line: it shall not push them out of sight.
+pub(super) fn owner(owner: &Owner) -> String {
+    shown(&owner.to_string(), CELL)
 }
 
 /// One after another, on one line.

@@ -17,6 +17,9 @@ use crate::wire::{Items, Policy, Pool, Reservation};
 
 use self::rows::Row;
 
+/// Every view that a lease can have.
+const VIEWS: [&str; 6] = ["held", "resting", "lingering", "retained", "free", "quarantined"];
+
 /// Show pools, leases, reservations, policies or decisions
 #[derive(Debug, clap::Args)]
 #[command(
@@ -38,8 +41,8 @@ pub(crate) struct Args {
     /// Leases of the container with this id, or one that begins so
     #[arg(long, value_name = "ID")]
     container: Option<String>,
-    /// Leases that are held, resting, lingering, retained, free or quarantined
-    #[arg(short = 'l', long, value_name = "VIEW")]
+    /// Leases that are so at this moment
+    #[arg(short = 'l', long, value_name = "VIEW", value_parser = VIEWS)]
     view: Option<String>,
     /// At most so many leases or decisions
     #[arg(long, value_name = "N")]
@@ -55,6 +58,19 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
         Thing::Lease => leases(client, &args, format).await,
         Thing::Decision => decisions(client, &args, format).await,
     }
+}
+
+/// One thing, as `get KIND NAME` shows it.
+pub(crate) async fn one(
+    client: &Client,
+    kind: Thing,
+    name: String,
+    format: Format,
+) -> Result<(), CliError> {
+    let name = Some(name);
+    let args =
+        Args { kind, name, pool: None, namespace: None, container: None, view: None, limit: None };
+    run(client, args, format).await
 }
 
 /// A filter that does nothing would look as if it had.
@@ -112,7 +128,8 @@ async fn leases(client: &Client, args: &Args, format: Format) -> Result<(), CliE
     ];
     let query: Vec<(&str, &str)> =
         filters.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))).collect();
-    let list: Items<LeaseView> = client.get("/v1/leases", &query).await?;
+    let list = client.get::<Items<LeaseView>>("/v1/leases", &query).await;
+    let list = list.map_err(|error| error.or_see(Thing::Pool))?;
     show(args.kind, &list, format)?;
     let (shown, total) = (list.items.len(), list.total.unwrap_or_default());
     if shown < total {

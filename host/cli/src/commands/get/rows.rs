@@ -5,7 +5,7 @@ use tenure_core::objects::PolicySource;
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::hook_name;
+use crate::kinds::{hook_name, policy_word};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -22,10 +22,20 @@ pub(super) trait Row {
 }
 
 impl Row for Pool {
-    const HEADER: &'static [&'static str] =
-        &["NAME", "CIDR", "SIZE", "FREE", "HELD", "RESTING", "RETAINED", "QUARANTINED", "STATUS"];
+    const HEADER: &'static [&'static str] = &[
+        "NAME",
+        "CIDR",
+        "SIZE",
+        "FREE",
+        "HELD",
+        "RESTING",
+        "RETAINED",
+        "QUARANTINED",
+        "OUT-OF-RANGE",
+        "STATUS",
+    ];
     const WIDE_HEADER: &'static [&'static str] =
-        &["LINGERING", "OUT-OF-RANGE", "SPACE", "GATEWAY", "PRIORITY", "COOLDOWN", "NETWORKS"];
+        &["LINGERING", "SPACE", "GATEWAY", "PRIORITY", "COOLDOWN", "NETWORKS"];
 
     fn name(&self) -> String {
         self.metadata.name.to_string()
@@ -47,6 +57,7 @@ impl Row for Pool {
             counts.resting,
             counts.retained,
             counts.quarantined,
+            counts.out_of_range,
         ];
         let mut cells = vec![self.name(), self.spec.cidr.to_string()];
         cells.extend(numbers.map(|number| number.to_string()));
@@ -59,7 +70,6 @@ impl Row for Pool {
         let networks: Vec<_> = self.spec.networks.iter().map(ToString::to_string).collect();
         vec![
             counts.lingering.to_string(),
-            counts.out_of_range.to_string(),
             self.spec.space.to_string(),
             dash(self.spec.gateway.map(|gateway| gateway.to_string()).unwrap_or_default()),
             self.spec.priority.to_string(),
@@ -103,13 +113,9 @@ impl Row for Policy {
     fn cells(&self) -> Vec<String> {
         let Some(status) = &self.status else {
             let mut cells = vec![self.name()];
-            cells.extend(["-", "-", "-", "-", "-", "NotServed"].map(str::to_owned));
+            cells.extend(["-"; 5].map(str::to_owned));
+            cells.push(policy_word(None).to_owned());
             return cells;
-        };
-        let word = match (status.breaker_open, &status.last_refusal) {
-            (true, _) => "BreakerOpen",
-            (_, Some(_)) => "UpdateRefused",
-            _ => "Serving",
         };
         let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
         let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
@@ -120,7 +126,7 @@ impl Row for Policy {
             status.mode.clone(),
             status.decisions.to_string(),
             faults.to_string(),
-            word.to_owned(),
+            policy_word(Some(status)).to_owned(),
         ]
     }
 
