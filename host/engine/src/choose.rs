@@ -329,7 +329,7 @@ impl Engine {
             Ok(self.current(candidates)?.ledger.reserve_exact(key, whom, now))
         };
         let mut taken = reserve()?;
-        if matches!(taken, Err(Unavailable::Resting { .. })) && self.prove_one(key) {
+        if matches!(taken, Err(Unavailable::Resting { .. })) && self.look_after_one(key) {
             taken = reserve()?;
         }
         let Ok(hold) = taken else { return Ok(taken) };
@@ -353,13 +353,13 @@ impl Engine {
         Ok(Err(due))
     }
 
-    /// Looks after the release of one address; whether it is proved now.
-    fn prove_one(&self, key: &LeaseKey) -> bool {
+    /// Looks after the release of one address; whether something was found out.
+    fn look_after_one(&self, key: &LeaseKey) -> bool {
         let Some(slot) = self.state.lock().ledger.slot(key).filter(is_unproved) else {
             return false;
         };
         let look = self.ports.kernel.look();
-        look.is_ok_and(|look| self.look_after(&*look, key, slot.generation).is_proof())
+        look.is_ok_and(|look| self.look_after(&*look, key, slot.generation) != AfterRelease::Silent)
     }
 
     /// Looks after the unproved releases of these pools; whether one is proved now.
