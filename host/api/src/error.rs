@@ -1,8 +1,5 @@
 //! Why the API refuses, and the one shape in which it says so.
 
-use std::io;
-use std::path::PathBuf;
-
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +8,7 @@ use tenure_core::error::{Coded, Kind};
 use tenure_core::name::BadName;
 use tenure_core::objects::{BadObject, ObjectKind};
 use tenure_engine::EngineError;
+use tenure_socket::SocketError;
 use tenure_store::StoreError;
 use utoipa::ToSchema;
 
@@ -87,31 +85,9 @@ pub enum ApiError {
         /// Why.
         why: String,
     },
-    /// Something that is no socket lies where the socket should be.
-    #[error("{path} is {what}; move it away or choose another socket path")]
-    SocketTaken {
-        /// The path.
-        path: PathBuf,
-        /// What lies there.
-        what: &'static str,
-    },
-    /// Somebody answers on the socket.
-    #[error("{path} is in use by another process; stop it or choose another socket path")]
-    SocketInUse {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system refuses the socket.
-    #[error("{act} for the admin socket {path} failed")]
-    Socket {
-        /// The path.
-        path: PathBuf,
-        /// What was tried.
-        act: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    /// The socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
 }
 
 /// The body of every answer that is not a success.
@@ -154,9 +130,7 @@ impl Coded for ApiError {
             Self::Busy { .. } => "BUSY",
             Self::Deadline { .. } => "DEADLINE",
             Self::Unhealthy { .. } => "UNHEALTHY",
-            Self::SocketTaken { .. } => "SOCKET_TAKEN",
-            Self::SocketInUse { .. } => "SOCKET_IN_USE",
-            Self::Socket { .. } => "SOCKET_FAILED",
+            Self::Socket(error) => error.code(),
         }
     }
 
@@ -173,9 +147,7 @@ impl Coded for ApiError {
             | Self::WrongMethod { .. } => Kind::Invalid,
             Self::UnknownRoute { .. } => Kind::NotFound,
             Self::Busy { .. } | Self::Deadline { .. } | Self::Unhealthy { .. } => Kind::Retry,
-            Self::SocketTaken { .. } | Self::SocketInUse { .. } | Self::Socket { .. } => {
-                Kind::Operator
-            }
+            Self::Socket(error) => error.kind(),
         }
     }
 

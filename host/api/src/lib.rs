@@ -23,7 +23,6 @@ mod router;
 mod routes;
 mod scrape;
 mod server;
-mod socket;
 
 pub use api::{Api, ApiOptions, Caller, MetricSource};
 pub use error::{ApiError, ErrorBody, ErrorText};

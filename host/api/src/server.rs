@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use crate::api::{Api, Caller};
 use crate::error::ApiError;
 use crate::router::router;
-use crate::socket::{self, SocketFile};
+use tenure_socket::{SocketError, SocketFile};
 
 /// Connections at a time: operators and one scraper need a few.
 const MAX_CONNECTIONS: usize = 64;
@@ -82,16 +82,14 @@ impl Service {
     /// Makes the socket. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`ApiError::SocketInUse`], [`ApiError::SocketTaken`] or [`ApiError::Socket`].
+    /// [`ApiError::Socket`].
     pub fn bind(options: Options, api: Api) -> Result<Self, ApiError> {
-        let (listener, file) = socket::bind(&options.socket)?;
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| UnixListener::from_std(listener))
-            .map_err(|source| {
-                let path = options.socket.clone();
-                ApiError::Socket { path, act: "listening", source }
-            })?;
+        let (listener, file) = tenure_socket::bind(&options.socket)?;
+        let listener = UnixListener::from_std(listener).map_err(|source| SocketError::System {
+            path: options.socket.clone(),
+            act: "listening",
+            source,
+        })?;
         Ok(Self { listener, file, options, router: router(api) })
     }
 

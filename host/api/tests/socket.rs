@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use support::{api, busy_site, empty_site};
 use tenure_api::{ApiError, Options, Service};
+use tenure_socket::SocketError;
 
 /// One request without any client library: what comes back until the server hangs up.
 async fn ask(socket: &Path) -> std::io::Result<String> {
@@ -60,10 +61,10 @@ async fn a_stale_socket_is_replaced_and_anything_else_is_left_alone() {
     let bind = || Service::bind(Options::new(&socket), api(&empty_site()));
     drop(UnixListener::bind(&socket).unwrap());
     let service = bind().unwrap();
-    assert!(matches!(bind().unwrap_err(), ApiError::SocketInUse { .. }));
+    assert!(matches!(bind().unwrap_err(), ApiError::Socket(SocketError::InUse { .. })));
     drop(service);
     std::fs::write(&socket, "precious").unwrap();
-    assert!(matches!(bind().unwrap_err(), ApiError::SocketTaken { .. }));
+    assert!(matches!(bind().unwrap_err(), ApiError::Socket(SocketError::Taken { .. })));
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use tenure_core::error::{Coded, Kind};
+use tenure_socket::SocketError;
 
 use crate::answer::{self, Failure};
 use crate::version::CniVersion;
@@ -108,31 +109,9 @@ pub enum Error {
         /// What does not fit.
         why: &'static str,
     },
-    /// Another daemon serves the socket.
-    #[error("{path} is served by another process; stop it, or set another socket")]
-    SocketInUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something else lies where the socket should be.
-    #[error("{path} is {what}, not a socket; remove it, or set another socket")]
-    SocketTaken {
-        /// The path.
-        path: PathBuf,
-        /// What lies there.
-        what: &'static str,
-    },
     /// The socket cannot be made.
-    #[error("the CNI socket {path} cannot be made: {act} failed")]
-    Socket {
-        /// The path.
-        path: PathBuf,
-        /// What was tried.
-        act: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The spool cannot be read.
     #[error("the spool folder {path} cannot be drained: {act} failed")]
     Spool {
@@ -200,9 +179,7 @@ impl Coded for Error {
             Self::Caller { .. } => "CALLER_REFUSED",
             Self::Frame(_) => "BAD_FRAME",
             Self::Answer { .. } => "ANSWER_UNFIT",
-            Self::SocketInUse { .. } => "SOCKET_IN_USE",
-            Self::SocketTaken { .. } => "SOCKET_TAKEN",
-            Self::Socket { .. } => "SOCKET_FAILED",
+            Self::Socket(error) => error.code(),
             Self::Spool { .. } => "SPOOL_FAILED",
         }
     }
@@ -212,9 +189,7 @@ impl Coded for Error {
             Self::OutOfTime { .. } | Self::Overloaded { .. } => Kind::Retry,
             Self::Caller { .. } => Kind::Refused,
             Self::Answer { .. } => Kind::Bug,
-            Self::SocketInUse { .. } | Self::SocketTaken { .. } | Self::Socket { .. } => {
-                Kind::Operator
-            }
+            Self::Socket(error) => error.kind(),
             Self::Spool { .. } => Kind::Io,
             _ => Kind::Invalid,
         }

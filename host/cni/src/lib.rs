@@ -49,8 +49,6 @@ mod result;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
-mod socket;
-#[cfg(feature = "server")]
 mod spool;
 #[cfg(feature = "server")]
 mod translate;

@@ -14,8 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::connection::{self, Shared};
 use crate::error::Error;
 use crate::metrics::{Metrics, count};
-use crate::socket::{self, SocketFile};
 use crate::verbs::Verbs;
+use tenure_socket::{SocketError, SocketFile};
 
 /// So many callers are served at a time: a node starts fewer pods at once, and each may hold a frame of 1 MiB.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -78,13 +78,14 @@ impl<V: Verbs> Service<V> {
     /// Makes the socket, so that a second daemon fails before it touches anything else. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::SocketInUse`], [`Error::SocketTaken`] or [`Error::Socket`].
+    /// [`Error::Socket`].
     pub fn bind(options: Options, verbs: Arc<V>) -> Result<Self, Error> {
-        let (listener, file) = socket::bind(&options.socket)?;
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| UnixListener::from_std(listener))
-            .map_err(|source| Error::Socket { path: options.socket, act: "listening", source })?;
+        let (listener, file) = tenure_socket::bind(&options.socket)?;
+        let listener = UnixListener::from_std(listener).map_err(|source| SocketError::System {
+            path: options.socket,
+            act: "listening",
+            source,
+        })?;
         let shared = Arc::new(Shared {
             verbs,
             metrics: Arc::default(),

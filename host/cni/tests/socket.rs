@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use support::{Script, World, code, plugin, run, stdout};
 use tenure_cni::frame::{Request, Response};
 use tenure_cni::{Error, Options, Service};
+use tenure_socket::SocketError;
 
 /// A user that is neither root nor the daemon's.
 const STRANGER: u32 = 65_534;
@@ -105,7 +106,7 @@ fn a_stale_socket_is_replaced_and_a_served_one_is_not() {
     assert!(world.socket().exists());
     bind(&world).unwrap();
     let _serving = UnixListener::bind(world.socket()).unwrap();
-    assert!(matches!(bind(&world), Err(Error::SocketInUse { .. })));
+    assert!(matches!(bind(&world), Err(Error::Socket(SocketError::InUse { .. }))));
     assert!(UnixStream::connect(world.socket()).is_ok(), "the other server keeps its socket");
 }
 
@@ -116,7 +117,7 @@ fn what_is_no_socket_is_never_replaced() {
     let taken = |make: &dyn Fn(&Path)| {
         make(&world.socket());
         let error = bind(&world).unwrap_err();
-        assert!(matches!(error, Error::SocketTaken { .. }), "{error}");
+        assert!(matches!(error, Error::Socket(SocketError::Taken { .. })), "{error}");
         error.to_string()
     };
     drop(UnixListener::bind(&elsewhere).unwrap());

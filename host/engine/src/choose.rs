@@ -5,27 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::MutexGuard;
 use tenure_core::address::{Families, Family};
 use tenure_core::decision::{
     Affinity, AffinityRequest, DecidedBy, IfHeld, Previous, SelectRequest, Selection,
 };
 use tenure_core::error::Kind;
-use tenure_core::lease::{LeaseKey, StickyKey};
-use tenure_core::ledger::{
-    AfterRelease, For, Hold, Print, SETTLING, Slot, Status, Unavailable, Want,
-};
+use tenure_core::lease::StickyKey;
+use tenure_core::ledger::{For, Print, Slot, Status, Unavailable};
 use tenure_core::name::Digest;
 
 use crate::candidates::Candidates;
-use crate::engine::State;
 use crate::holds::Holds;
-use crate::proof::{is_unproved, look_for_holder};
 use crate::{AddRequest, Engine, EngineError, FixedAddress};
-
-/// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
-/// costs a look at the kernel.
-const MAX_LINGERERS: usize = 64;
 
 /// So long a sticky key asks its runtime to try again for its own address that rests, before it takes another.
 const KEY_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,9 +41,6 @@ struct Wish {
     whom: For,
     if_held: IfHeld,
 }
-
-/// A hold, or when the next address is due.
-type Take = Result<Hold, Option<Duration>>;
 
 impl Wish {
     fn is_for_key(&self) -> bool {
@@ -295,149 +283,6 @@ impl Engine {
         let why =
             format!("it was asked for as /{prefix}, its pool {} is {}", pool.name, pool.spec.cidr);
         Err(unavailable(address, why, Kind::Invalid))
-    }
-
-    /// The state, if the pools are still those of the candidates: an index means nothing afterwards.
-    fn current(&self, candidates: &Candidates) -> Result<MutexGuard<'_, State>, EngineError> {
-        let state = self.state.lock();
-        if Arc::ptr_eq(&state.catalogue, &candidates.catalogue) {
-            return Ok(state);
-        }
-        Err(EngineError::Overtaken)
-    }
-
-    /// The address in the space of the candidate pool that has it.
-    fn key_among(
-        &self,
-        candidates: &Candidates,
-        address: IpAddr,
-    ) -> Result<Option<LeaseKey>, EngineError> {
-        let state = self.current(candidates)?;
-        let pools = candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
-        let pool = pools.into_iter().find(|pool| pool.spec.cidr.contains(&address));
-        Ok(pool.map(|pool| LeaseKey { space: pool.spec.space.clone(), address }))
-    }
-
-    fn take_exact(
-        &self,
-        candidates: &Candidates,
-        key: &LeaseKey,
-        whom: For,
-    ) -> Result<Result<Hold, Unavailable>, EngineError> {
-        let reserve = || -> Result<Result<Hold, Unavailable>, EngineError> {
-            let now = self.now();
-            Ok(self.current(candidates)?.ledger.reserve_exact(key, whom, now))
-        };
-        let mut taken = reserve()?;
-        if matches!(taken, Err(Unavailable::Resting { .. })) && self.look_after_one(key) {
-            taken = reserve()?;
-        }
-        let Ok(hold) = taken else { return Ok(taken) };
-        let Some(found) = self.last_look(&hold) else { return Ok(Ok(hold)) };
-        self.give_back(hold, found);
-        let due = (found == AfterRelease::Gone).then_some(SETTLING);
-        Ok(Err(Unavailable::Resting { due }))
-    }
-
-    /// First what is unused or rested in any of the pools, then what pressure allows, then what a look now
-    /// proves: the end of an old holder is looked for on demand.
-    fn take_any(&self, candidates: &Candidates, pools: &[usize]) -> Result<Take, EngineError> {
-        let due = match self.take_in_turn(candidates, pools, &[Want::Rested, Want::Pressed])? {
-            Ok(hold) => return Ok(Ok(hold)),
-            Err(due) => due,
-        };
-        if self.proofs.may_look_on_demand(self.now().moment) && self.prove_all(candidates, pools)? {
-            return self.take_in_turn(candidates, pools, &[Want::Pressed]);
-        }
-        self.sweep_now.notify_one();
-        Ok(Err(due))
-    }
-
-    /// Looks after the release of one address; whether something was found out.
-    fn look_after_one(&self, key: &LeaseKey) -> bool {
-        let Some(slot) = self.state.lock().ledger.slot(key).filter(is_unproved) else {
-            return false;
-        };
-        let look = self.ports.kernel.look();
-        look.is_ok_and(|look| self.look_after(&*look, key, slot.generation) != AfterRelease::Silent)
-    }
-
-    /// Looks after the unproved releases of these pools; whether one is proved now.
-    fn prove_all(&self, candidates: &Candidates, pools: &[usize]) -> Result<bool, EngineError> {
-        let unproved = {
-            let state = self.current(candidates)?;
-            let mut rows = state.ledger.rows_where(is_unproved);
-            rows.retain(|row| state.ledger.pool_of(&row.key).is_some_and(|p| pools.contains(&p)));
-            rows
-        };
-        let Ok(look) = self.ports.kernel.look() else { return Ok(false) };
-        let rows = unproved.into_iter();
-        let found = rows.map(|row| self.look_after(&*look, &row.key, row.slot.generation));
-        Ok(found.filter(|found| found.is_proof()).count() > 0)
-    }
-
-    fn take_in_turn(
-        &self,
-        candidates: &Candidates,
-        pools: &[usize],
-        wants: &[Want],
-    ) -> Result<Take, EngineError> {
-        let mut due: Option<Duration> = None;
-        for want in wants.iter().copied() {
-            for pool in pools {
-                match self.take_from(candidates, *pool, want)? {
-                    Ok(hold) => return Ok(Ok(hold)),
-                    Err(Unavailable::Exhausted { due: Some(next) }) => {
-                        due = Some(due.map_or(next, |known| known.min(next)));
-                    }
-                    Err(_) => {}
-                }
-            }
-        }
-        Ok(Err(due))
-    }
-
-    fn take_from(
-        &self,
-        candidates: &Candidates,
-        pool: usize,
-        want: Want,
-    ) -> Result<Result<Hold, Unavailable>, EngineError> {
-        for _ in 0..MAX_LINGERERS {
-            let taken = self.current(candidates)?.ledger.reserve(pool, want, self.now());
-            let Ok(hold) = taken else { return Ok(taken) };
-            match self.last_look(&hold) {
-                Some(found) => self.give_back(hold, found),
-                None => return Ok(Ok(hold)),
-            }
-        }
-        Ok(Err(Unavailable::Exhausted { due: None }))
-    }
-
-    /// An unproved row gets one more look by its node before reuse (DESIGN section 4). Answers what stands
-    /// against its use; none if nothing does.
-    fn last_look(&self, hold: &Hold) -> Option<AfterRelease> {
-        let slot = hold.prior.filter(is_unproved)?;
-        let look = self.ports.kernel.look().ok()?;
-        match look_for_holder(&*look, &slot, &hold.key) {
-            // It ended just now: its links may still answer for a moment.
-            found @ (AfterRelease::Lingers | AfterRelease::Gone) => Some(found),
-            AfterRelease::OffLink | AfterRelease::Silent => None,
-        }
-    }
-
-    /// A reserved address that must not be used yet goes back, and is known as such.
-    fn give_back(&self, hold: Hold, found: AfterRelease) {
-        let now = self.now();
-        let (key, prior) = (hold.key.clone(), hold.prior);
-        let mut state = self.state.lock();
-        state.ledger.cancel(hold, now);
-        if let Some(prior) = prior {
-            if found == AfterRelease::Lingers {
-                self.counters.lingered.one();
-            }
-            state.ledger.note_released(&key, prior.generation, found, now);
-        }
     }
 }
 

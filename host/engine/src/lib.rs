@@ -4,7 +4,8 @@
 //! the kernel witness as ports.
 //!
 //! ```text
-//! ADD: add.rs -> again.rs (own lease?) -> candidates.rs -> choose.rs (affinity, select, reserve) -> commit
+//! ADD: add.rs -> again.rs (own lease?) -> candidates.rs
+//!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> core::judge -> a fresh look -> commit
 //! ```
@@ -31,6 +32,7 @@ mod proof;
 mod release;
 mod requests;
 mod sweep;
+mod take;
 mod views;
 
 pub use background::Background;
