@@ -135,11 +135,7 @@ impl Demo {
         );
         for name in ["one", "three", "four"] {
             let deleted = self.cni("del", name)?;
-            ensure!(
-                deleted.status.success(),
-                "DEL failed: {}",
-                String::from_utf8_lossy(&deleted.stdout)
-            );
+            ensure!(deleted.status.success(), "DEL failed: {}", said(&deleted));
         }
         self.tenure(&["get", "pools"])
     }
@@ -177,7 +173,7 @@ impl Demo {
     fn attach(&self, name: &str) -> anyhow::Result<()> {
         ip(&["netns", "add", name])?;
         let added = self.cni("add", name)?;
-        ensure!(added.status.success(), "ADD failed: {}", String::from_utf8_lossy(&added.stdout));
+        ensure!(added.status.success(), "ADD failed: {}", said(&added));
         println!("{name:>6}: {}", self.address(name, "inet")?);
         Ok(())
     }
@@ -275,6 +271,11 @@ impl Demo {
 
 fn ip(args: &[&str]) -> anyhow::Result<()> {
     workspace::run(Command::new("ip").args(args))
+}
+
+/// What a program said, on either channel.
+fn said(output: &std::process::Output) -> String {
+    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
 }
 
 fn parent(path: &Path) -> &Path {

@@ -44,7 +44,10 @@ pub(crate) fn is_root() -> bool {
 }
 
 fn prepare() -> anyhow::Result<()> {
-    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
+    // `/run/netns` for the namespaces, `/var/lib/cni` for the results that libcni keeps.
+    for folder in ["/run", "/var/lib"] {
+        run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", folder]))?;
+    }
     std::fs::create_dir_all("/run/netns")?;
     run(Command::new("ip").args(["link", "set", "lo", "up"]))
 }

@@ -384,7 +384,9 @@ fn enter_namespaces() {
     let mount =
         |args: &[&str]| assert!(Command::new("mount").args(args).status().unwrap().success());
     mount(&["--make-rprivate", "/"]);
+    // `/run/netns` for the namespaces, `/var/lib/cni` for the results that libcni keeps.
     mount(&["-t", "tmpfs", "tmpfs", "/run"]);
+    mount(&["-t", "tmpfs", "tmpfs", "/var/lib"]);
 }
 
 fn signal_term(child: &Child) {
