@@ -339,6 +339,12 @@ impl Lease {
         matches!(self.state, LeaseState::Bound)
     }
 
+    /// Whether nobody holds the address, by the record.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        matches!(self.state, LeaseState::Released { .. })
+    }
+
     /// Whether the attachment of the record may still use the address: bound, or quarantined with its holder. A wire
     /// quarantine has none: a foreign machine answered.
     #[must_use]

@@ -155,7 +155,7 @@ impl Engine {
                 Some(row) => Write::Replace { lease, expect: row.revision },
             });
         }
-        let leases: Vec<Lease> = writes.iter().filter_map(lease_of).cloned().collect();
+        let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         let answer = self.answer(&leases)?;
         writes.extend(self.losers(&leases).await?);
         let (engine, guard) = (self.clone(), guard.clone());
@@ -225,7 +225,7 @@ impl Engine {
             }
             Err(error @ StoreError::Conflict { .. }) => {
                 drop(holds);
-                self.doubt(writes.iter().filter_map(lease_of).map(Lease::key));
+                self.doubt(writes.iter().filter_map(Write::lease).map(Lease::key));
                 self.resolve_doubts().await;
                 Err(error.into())
             }
@@ -245,7 +245,7 @@ impl Engine {
         attempt: AttemptId,
         error: StoreError,
     ) -> Result<(), EngineError> {
-        let keys: Vec<LeaseKey> = writes.iter().filter_map(lease_of).map(Lease::key).collect();
+        let keys: Vec<LeaseKey> = writes.iter().filter_map(Write::lease).map(Lease::key).collect();
         let mut rows = Vec::new();
         for key in &keys {
             match self.ports.store.get(key).await {
@@ -400,13 +400,6 @@ impl Engine {
                 None => state.ledger.forget(&key),
             }
         }
-    }
-}
-
-pub(crate) fn lease_of(write: &Write) -> Option<&Lease> {
-    match write {
-        Write::Create(lease) | Write::Replace { lease, .. } => Some(lease),
-        Write::Delete { .. } => None,
     }
 }
 

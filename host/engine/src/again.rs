@@ -183,7 +183,7 @@ impl Engine {
             };
             writes.push(Write::Replace { lease, expect: revision });
         }
-        let leases: Vec<_> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        let leases: Vec<_> = writes.iter().filter_map(Write::lease).cloned().collect();
         let answer = self.answer(&leases)?;
         self.commit(writes, guards).await?;
         match how {
@@ -214,7 +214,7 @@ impl Engine {
             let lease = lease.released(now.wall, proof, rest_s);
             writes.push(Write::Replace { lease, expect: revision });
         }
-        let leases: Vec<_> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        let leases: Vec<_> = writes.iter().filter_map(Write::lease).cloned().collect();
         self.commit(writes, vec![guard.clone()]).await?;
         self.proofs.ask_for(&leases, now.moment);
         Ok(())
@@ -239,7 +239,7 @@ impl Engine {
                 Ok(revisions) => engine.learn(&writes, revisions),
                 Err(_) => {
                     // Whatever happened, the ledger shall know what stands there now.
-                    engine.doubt(writes.iter().map(key_of));
+                    engine.doubt(writes.iter().map(Write::key));
                     engine.resolve_doubts().await;
                 }
             }
@@ -269,13 +269,6 @@ fn same_namespace(then: Option<Netns>, now: Option<Netns>) -> bool {
     }
 }
 
-fn key_of(write: &Write) -> LeaseKey {
-    match write {
-        Write::Create(lease) | Write::Replace { lease, .. } => lease.key(),
-        Write::Delete { key, .. } => key.clone(),
-    }
-}
-
 impl Rebind {
     fn as_str(self) -> &'static str {
         match self {
@@ -284,9 +277,4 @@ impl Rebind {
             Self::TakenOver => "takeover",
         }
     }
-}
-
-/// Whether a state is `Released`, for callers that only count.
-pub(crate) fn is_released(lease: &Lease) -> bool {
-    matches!(lease.state, LeaseState::Released { .. })
 }

@@ -63,7 +63,7 @@ impl Engine {
             }
         });
         let writes: Vec<Write> = released.collect();
-        let leases: Vec<Lease> = writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         self.commit(writes, vec![guard.clone()]).await?;
         self.proofs.ask_for(&leases, now.moment);
         Ok(())

@@ -54,7 +54,7 @@ impl Engine {
                 row.lease.generation.0, request.generation
             )));
         }
-        if crate::again::is_released(&row.lease) {
+        if row.lease.is_released() {
             return Err(refused("nobody holds it".to_owned()));
         }
         let wall = self.now().wall;
@@ -84,7 +84,7 @@ impl Engine {
             vec![guard],
         )
         .await?;
-        if crate::again::is_released(&lease) {
+        if lease.is_released() {
             self.proofs.ask_for(std::slice::from_ref(&lease), self.now().moment);
         }
         Ok(self.lease_view(lease))

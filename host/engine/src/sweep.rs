@@ -246,8 +246,7 @@ impl Engine {
 
     /// Commits together what can be; a row that somebody else changed meanwhile is left out, not the others.
     async fn commit_each(self: &Arc<Self>, writes: Vec<Write>) -> Result<Vec<Lease>, EngineError> {
-        let leases =
-            |writes: &[Write]| writes.iter().filter_map(crate::add::lease_of).cloned().collect();
+        let leases = |writes: &[Write]| writes.iter().filter_map(Write::lease).cloned().collect();
         match self.commit(writes.clone(), Vec::new()).await {
             Ok(()) => return Ok(leases(&writes)),
             Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}

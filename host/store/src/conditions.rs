@@ -31,7 +31,7 @@ pub(crate) fn plan(
     let mut answer = Vec::with_capacity(writes.len());
     let mut last = last;
     for (index, write) in writes.into_iter().enumerate() {
-        let key = key_of(&write);
+        let key = write.key();
         let current = match staged.get(&key) {
             Some(row) => row.clone(),
             None => stored(&key)?,
@@ -53,13 +53,6 @@ pub(crate) fn plan(
         staged.insert(key, row);
     }
     Ok(Plan { changes: staged.into_iter().collect(), answer, last })
-}
-
-fn key_of(write: &Write) -> LeaseKey {
-    match write {
-        Write::Create(lease) | Write::Replace { lease, .. } => lease.key(),
-        Write::Delete { key, .. } => key.clone(),
-    }
 }
 
 fn holds(write: &Write, current: Option<&Row>) -> bool {

@@ -82,6 +82,28 @@ pub enum ImportMode {
     Replace,
 }
 
+// === impl Write ===
+
+impl Write {
+    /// The address that it writes.
+    #[must_use]
+    pub fn key(&self) -> LeaseKey {
+        match self {
+            Self::Create(lease) | Self::Replace { lease, .. } => lease.key(),
+            Self::Delete { key, .. } => key.clone(),
+        }
+    }
+
+    /// The record that it leaves there; none for a delete.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Create(lease) | Self::Replace { lease, .. } => Some(lease),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
 // === impl Revision ===
 
 impl Revision {
