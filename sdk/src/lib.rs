@@ -42,6 +42,8 @@ mod affinity;
 pub mod bindings;
 mod host;
 mod macros;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 mod policy;
 mod reclaim;
 #[doc(hidden)]

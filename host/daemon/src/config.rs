@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tenure_core::objects::Span;
+use tenure_store::RedbOptions;
 
 use crate::args::Args;
 use crate::log;
@@ -146,7 +147,7 @@ impl Default for Reclaim {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { cache_mib: 32, rows_kept: 100_000 }
+        Self { cache_mib: RedbOptions::default().cache_bytes >> 20, rows_kept: 100_000 }
     }
 }
 

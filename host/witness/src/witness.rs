@@ -14,7 +14,7 @@ use crate::explain::{self, NamespaceHolder};
 use crate::look::Look;
 use crate::memory::Memory;
 use crate::namespace_file::NamespaceFile;
-use crate::netlink::{Route, RouteError};
+use crate::netlink::{IdleRoutes, RouteError};
 use crate::nsid::IdSource;
 use crate::release;
 use crate::self_test::{self, SelfTest};
@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     /// Whether ids in leases that this process did not write were given in our namespace.
     pub(crate) earlier_ids_count: bool,
     pub(crate) doorway: Doorway,
+    routes: IdleRoutes,
     ids: IdSource,
     pub(crate) memory: Mutex<Memory>,
 }
@@ -120,6 +121,7 @@ impl Inner {
             home,
             earlier_ids_count: options.earlier_home == Some(cookie),
             doorway: Doorway::new(file.into()),
+            routes: IdleRoutes::default(),
             ids: IdSource::new().map_err(|why| own(system("reading randomness", why)))?,
             memory: Mutex::new(Memory::new(watch)),
         })
@@ -146,9 +148,12 @@ impl Inner {
     fn id_of_or_given(&self, file: &NamespaceFile) -> Result<Option<i32>, WitnessError> {
         const ACT: &str = "giving the network namespace an id";
 
-        let mut route = Route::open(self.home.cookie).map_err(|error| error.during(ACT))?;
+        let mut route = self.routes.take(self.home.cookie).map_err(|error| error.during(ACT))?;
         match self.ids.of_or_given(&mut route, file.raw()) {
-            Ok(id) => Ok(Some(id)),
+            Ok(id) => {
+                self.routes.give_back(route);
+                Ok(Some(id))
+            }
             Err(RouteError::Refused(Errno::PERM | Errno::ACCESS)) => {
                 tracing::warn!(
                     "CAP_NET_ADMIN is missing: a network namespace got no id, its lease is blind"

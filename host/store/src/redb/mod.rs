@@ -37,7 +37,8 @@ use crate::port::{
 /// How a store on redb is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedbOptions {
-    /// Memory for pages, in bytes. 32 MiB by default: a full /16 fits; redb's own default is 1 GiB.
+    /// Memory for pages, in bytes. 8 MiB by default: the upper pages of any index and what was written last. More
+    /// changed no rate that we measure, for the kernel caches the file too; redb's own default is 1 GiB.
     pub cache_bytes: usize,
 }
 
@@ -54,7 +55,7 @@ pub struct RedbStore {
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 * 1024 * 1024 }
+        Self { cache_bytes: 8 * 1024 * 1024 }
     }
 }
 
