@@ -37,6 +37,7 @@ fn of_engine(counters: &Counters) -> Vec<MetricFamily> {
         adds,
         adds_repeated,
         adds_rebound,
+        adds_waited,
         adds_failed,
         dels,
         dels_empty,
@@ -59,6 +60,7 @@ fn of_engine(counters: &Counters) -> Vec<MetricFamily> {
             "ADDs that moved a lease to another namespace, boot or container of the same pod",
             adds_rebound,
         ),
+        ("adds_waited", "ADDs that waited for an address", adds_waited),
         ("adds_failed", "ADDs answered with an error", adds_failed),
         ("dels", "DELs that released something", dels),
         ("dels_empty", "DELs that found nothing", dels_empty),
@@ -94,6 +96,7 @@ fn of_engine(counters: &Counters) -> Vec<MetricFamily> {
 fn of_daemon(overview: &Overview) -> Vec<MetricFamily> {
     let gauge = |name, help, value: MetricValue| MetricFamily::gauge(name, help).with(&[], value);
     let rows = u64::try_from(overview.rows).unwrap_or(u64::MAX);
+    let waiting = u64::try_from(overview.waiting).unwrap_or(u64::MAX);
     let healthy = overview.store_error.is_none();
     let speaks = overview.witness_error.is_none();
     vec![
@@ -103,6 +106,7 @@ fn of_daemon(overview: &Overview) -> Vec<MetricFamily> {
         gauge("tenure_store_epoch", "Present life of the store", overview.epoch.into()),
         gauge("tenure_witness_healthy", "1 if the kernel witness speaks", speaks.into()),
         gauge("tenure_lease_rows", "Addresses that have a record", rows.into()),
+        gauge("tenure_adds_waiting", "ADDs that wait for an address", waiting.into()),
     ]
 }
 

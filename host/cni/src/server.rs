@@ -17,8 +17,9 @@ use crate::metrics::{Metrics, count};
 use crate::verbs::Verbs;
 use tenure_socket::{SocketError, SocketFile};
 
-/// So many callers are served at a time: a node starts fewer pods at once, and each may hold a frame of 1 MiB.
-pub const MAX_CONNECTIONS: usize = 256;
+/// So many callers are served at a time: 256 at work, as many as a node starts at once, and 1024 ADDs that wait for an
+/// address, for each of these keeps its connection.
+pub const MAX_CONNECTIONS: usize = 1280;
 /// After a failed accept (no descriptors left) the next try waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

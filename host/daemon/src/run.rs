@@ -1,6 +1,6 @@
 //! The life of the daemon.
 //!
-//! Stop: no new CNI calls, the running ones end -> no new admin calls -> spool, sweep and watch end -> the
+//! Stop: ADDs that wait for an address are sent away, no new CNI calls, the running ones end -> no new admin calls -> spool, sweep and watch end -> the
 //! store's writer ends. Whatever was answered is durable before its answer, so that a kill at any point loses
 //! nothing.
 
@@ -19,6 +19,8 @@ use crate::{log, metrics, spool, wiring};
 
 /// Decisions, looks and reads of the store run there; each is short, and each thread costs memory.
 const BLOCKING_THREADS: usize = 24;
+/// Open files at most: every connection, twice over.
+const DESCRIPTORS: u64 = 8192;
 /// How long work on other threads may go on when all has been closed.
 const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -29,6 +31,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     log::start(&config.log)?;
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tenured")
@@ -67,12 +70,27 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     tracing::info!("tenured stops");
     notify(&[sd_notify::NotifyState::Stopping]);
 
+    engine.send_waiters_away();
     cni.shutdown().await;
     admin.shutdown().await;
     drain.abort();
     background.stop().await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     Ok(())
+}
+
+/// Each caller needs a descriptor, and 1024 is what many supervisors give.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays low; many callers at once may be turned away");
+        }
+    }
 }
 
 fn cni_options(config: &Config) -> tenure_cni::Options {

@@ -6,6 +6,9 @@
 //!   -> decide and reserve (choose.rs) -> write all rows in one commit -> answer
 //! ```
 //!
+//! For a holder that nobody has heard of, the common case, namespace and decision are one job on one thread: a change
+//! of threads costs as much as the work itself.
+//!
 //! Guarantees: I1 (the write is conditional), I2 (the answer follows the durable write), I3 (one commit for
 //! all families), I4 (the same ADD finds its own rows). A caller that goes away before the write leaves
 //! nothing behind; once the write has begun it is settled in its own task, whatever becomes of the caller.
@@ -18,16 +21,33 @@ use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Net
 use tenure_core::ledger::{Print, Slot, Status};
 use tenure_core::ports::WitnessError;
 use tenure_store::{Revision, Row, StoreError, Write};
+use tokio::time::Instant;
 
-use crate::choose::Choice;
+use crate::choose::{Choice, NoChoice};
 use crate::holds::Holds;
 use crate::locks::AttachmentGuard;
+use crate::wait::{Place, Ticket};
 use crate::{AddAnswer, AddRequest, Engine, EngineError, Granted};
 
 /// So often a decision is made anew because somebody else changed a row meanwhile.
 const MAX_TRIES: usize = 8;
 /// So many earlier addresses of a holder are shown to affinity policies.
 const MAX_PREVIOUS: usize = 16;
+
+/// What one job finds out about a request.
+struct Met {
+    netns: Option<Netns>,
+    /// The choice, if there is nothing that the holder could have had before.
+    choice: Option<Result<Choice, NoChoice>>,
+}
+
+/// What an ADD comes upon.
+enum Found {
+    /// It has addresses already: the answer.
+    Own(AddAnswer),
+    /// Reserved addresses, to be written.
+    Choice(Choice),
+}
 
 impl Engine {
     /// Gives an attachment its addresses: all families or none.
@@ -46,12 +66,40 @@ impl Engine {
     async fn add_inner(self: &Arc<Self>, request: AddRequest) -> Result<AddAnswer, EngineError> {
         let guard = self.locks.lock(&request.attachment).await?;
         self.settle_doubts().await?;
-        let netns = self.identify(&request).await?;
-        for _ in 0..MAX_TRIES {
-            match self.add_once(&request, netns, &guard).await {
+        let patience = Instant::now() + request.wait;
+        let question = request.clone();
+        let met = self.blocking(move |engine| engine.meet(&question)).await??;
+        let Met { netns, choice: mut first } = met;
+        let mut place: Option<Place> = None;
+        let mut tries = 0;
+        while tries < MAX_TRIES {
+            let found = match first.take() {
+                Some(found) => found.map(Found::Choice),
+                None => {
+                    let ticket = place.as_ref().map(Place::ticket);
+                    self.find(&request, netns, (&guard, ticket)).await
+                }
+            };
+            let answer = match found {
+                Ok(Found::Own(answer)) => return Ok(answer),
+                Ok(Found::Choice(choice)) => {
+                    if let Some(place) = &place {
+                        place.step_aside();
+                    }
+                    self.write_new(&request, netns, choice, &guard).await
+                }
+                Err(NoChoice::NotYet(shortage)) if request.wait.is_zero() => Err(shortage.error),
+                Err(NoChoice::NotYet(shortage)) => {
+                    self.wait_for_turn(&mut place, *shortage, (patience, &guard)).await?;
+                    continue;
+                }
+                Err(NoChoice::Never(error)) => Err(error),
+            };
+            match answer {
                 // Somebody else changed a row, or the pools, meanwhile: decide anew.
                 Err(EngineError::Store(StoreError::Conflict { .. }) | EngineError::Overtaken) => {
                     self.counters.conflicts.one();
+                    tries += 1;
                 }
                 answer => return answer,
             }
@@ -59,33 +107,42 @@ impl Engine {
         Err(EngineError::Busy { what: "the row", bound: MAX_TRIES })
     }
 
-    async fn add_once(
+    /// What the attachment has already, or what it shall have.
+    async fn find(
         self: &Arc<Self>,
         request: &AddRequest,
         netns: Option<Netns>,
-        guard: &AttachmentGuard,
-    ) -> Result<AddAnswer, EngineError> {
+        (guard, ticket): (&AttachmentGuard, Option<Ticket>),
+    ) -> Result<Found, NoChoice> {
         if let Some(answer) = self.add_again(request, netns, guard).await? {
-            return Ok(answer);
+            return Ok(Found::Own(answer));
         }
         if let Some(answer) = self.take_over(request, netns, guard).await? {
-            return Ok(answer);
+            return Ok(Found::Own(answer));
         }
         let previous = self.previous_of(request).await?;
         let (engine, question) = (self.clone(), request.clone());
-        let choice = self.blocking(move |_| Choice::make(&engine, &question, previous)).await??;
-        self.write_new(request, netns, choice, guard).await
+        let choice = self.blocking(move |_| Choice::make(&engine, &question, previous, ticket));
+        Ok(Found::Choice(choice.await??))
+    }
+
+    /// Looks at the namespace, and decides at once for a holder that nobody has heard of.
+    fn meet(self: &Arc<Self>, request: &AddRequest) -> Result<Met, EngineError> {
+        let netns = self.identify(request)?;
+        let unknown = {
+            let state = self.state.lock();
+            let owner = [Print::uid(&request.owner), Print::holder(&request.owner)];
+            state.ledger.of_attachment(Print::attachment(&request.attachment)).is_empty()
+                && owner.into_iter().flatten().all(|o| state.ledger.of_owner(o).is_empty())
+        };
+        let choice = unknown.then(|| Choice::make(self, request, Vec::new(), None));
+        Ok(Met { netns, choice })
     }
 
     /// The identity of `CNI_NETNS`; none where it cannot be established: the lease is *blind* then.
-    async fn identify(
-        self: &Arc<Self>,
-        request: &AddRequest,
-    ) -> Result<Option<Netns>, EngineError> {
-        let Some(netns) = request.netns.clone() else { return Ok(None) };
-        let path = netns.path.clone();
-        let found = self.blocking(move |engine| engine.ports.kernel.identify(&path)).await?;
-        match found {
+    fn identify(&self, request: &AddRequest) -> Result<Option<Netns>, EngineError> {
+        let Some(netns) = &request.netns else { return Ok(None) };
+        match self.ports.kernel.identify(&netns.path) {
             Ok(found) if netns.file.is_none_or(|file| file == (found.dev, found.ino)) => {
                 Ok(Some(found))
             }
@@ -352,6 +409,7 @@ impl Engine {
                 Write::Delete { key, .. } => state.ledger.forget(key),
             }
         }
+        state.waiting.wake();
     }
 
     pub(crate) fn learn_row(&self, key: &LeaseKey, row: Option<&Row>) {
@@ -361,6 +419,7 @@ impl Engine {
             Some(row) => state.ledger.apply(&row.lease, row.revision.0, now),
             None => state.ledger.forget(key),
         }
+        state.waiting.wake();
     }
 
     /// The ledger may know something else than the store about these rows.
@@ -399,6 +458,7 @@ impl Engine {
                 Some(row) => state.ledger.apply(&row.lease, row.revision.0, now),
                 None => state.ledger.forget(&key),
             }
+            state.waiting.wake();
         }
     }
 }

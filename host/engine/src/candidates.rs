@@ -47,7 +47,8 @@ impl Candidates {
                 why.push(format!("pool {} {refusal}", pool.name));
                 continue;
             }
-            let row = candidate(pool, index, order);
+            let waiting = u32::try_from(state.waiting.len(&pool.name)).unwrap_or(u32::MAX);
+            let row = Candidate { waiting, ..candidate(pool, index, order) };
             rows.push(with_counts(row, state, namespace, now));
         }
         if rows.is_empty() {
@@ -68,15 +69,10 @@ impl Candidates {
         rows.filter(|row| row.family == family).map(|row| row.pool as usize).collect()
     }
 
-    /// The names of pools, for messages.
-    pub(crate) fn names(&self, pools: &[usize]) -> String {
-        let names = pools.iter().filter_map(|i| self.catalogue.pools.get(*i));
-        let names: Vec<_> = names.map(|facts| facts.name.as_str()).collect();
-        match names.as_slice() {
-            [] => "any pool".to_owned(),
-            [one] => format!("pool {one}"),
-            many => format!("pools {}", many.join(", ")),
-        }
+    /// The names of pools.
+    pub(crate) fn names(&self, pools: &[usize]) -> Vec<PoolName> {
+        let facts = pools.iter().filter_map(|index| self.catalogue.pools.get(*index));
+        facts.map(|facts| facts.name.clone()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! CHECK and STATUS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_core::address::Family;
 use tenure_core::name::{NetworkName, PoolName};
@@ -61,15 +62,18 @@ impl Engine {
             .pools()
             .enumerate()
             .filter(|(_, pool)| serves(pool))
-            .map(|(index, pool)| (index, pool.family(), pool.name.to_string()))
+            .map(|(index, pool)| (index, pool.family(), pool.name.clone()))
             .collect();
         for family in Family::ALL {
-            let mut of_family = serving.iter().filter(|(_, f, _)| *f == family).peekable();
-            let names: Vec<_> = of_family.clone().map(|(_, _, name)| name.as_str()).collect();
-            let none = of_family.peek().is_some()
-                && of_family.all(|(index, _, _)| state.ledger.counts(*index, now).free == 0);
-            if none {
-                return Err(EngineError::Exhausted { family, pools: names.join(", "), due: None });
+            let of_family = || serving.iter().filter(|(_, f, _)| *f == family);
+            let pools: Vec<_> = of_family().map(|(_, _, name)| name.clone()).collect();
+            let dues: Vec<_> =
+                of_family().map(|(index, _, _)| state.ledger.next_due(*index, now)).collect();
+            if !dues.is_empty() && !dues.contains(&Some(Duration::ZERO)) {
+                let waiting = pools.iter().map(|pool| state.waiting.len(pool)).max().unwrap_or(0);
+                let due = dues.into_iter().flatten().min();
+                let waited = Duration::ZERO;
+                return Err(EngineError::Exhausted { family, pools, due, waiting, waited });
             }
         }
         Ok(())

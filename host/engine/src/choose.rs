@@ -12,10 +12,11 @@ use tenure_core::decision::{
 use tenure_core::error::Kind;
 use tenure_core::lease::StickyKey;
 use tenure_core::ledger::{For, Print, Slot, Status, Unavailable};
-use tenure_core::name::Digest;
+use tenure_core::name::{Digest, PoolName};
 
 use crate::candidates::Candidates;
 use crate::holds::Holds;
+use crate::wait::{Shortage, Ticket};
 use crate::{AddRequest, Engine, EngineError, FixedAddress};
 
 /// So long a sticky key asks its runtime to try again for its own address that rests, before it takes another.
@@ -33,6 +34,14 @@ pub(crate) struct Choice {
     pub(crate) tag: u64,
     /// Digests of the policies that decided.
     pub(crate) decided_by: Vec<Digest>,
+}
+
+/// Why nothing was chosen.
+pub(crate) enum NoChoice {
+    /// What is lacking may come.
+    NotYet(Box<Shortage>),
+    /// Waiting does not help.
+    Never(EngineError),
 }
 
 /// An address that is wanted before any other.
@@ -61,7 +70,8 @@ impl Choice {
         engine: &Arc<Engine>,
         request: &AddRequest,
         previous: Vec<Previous>,
-    ) -> Result<Self, EngineError> {
+        ticket: Option<Ticket>,
+    ) -> Result<Self, NoChoice> {
         let now = engine.now();
         let candidates = Candidates::find(&mut engine.state.lock(), request, now)?;
         let families = candidates.families;
@@ -81,7 +91,7 @@ impl Choice {
         }
         choice.sticky = wishes.sticky;
         if !open.is_empty() {
-            choice.select(engine, request, &candidates, open)?;
+            choice.select(engine, request, (&candidates, open), ticket)?;
         }
         Ok(choice)
     }
@@ -180,9 +190,9 @@ impl Choice {
         &mut self,
         engine: &Arc<Engine>,
         request: &AddRequest,
-        candidates: &Candidates,
-        open: Families,
-    ) -> Result<(), EngineError> {
+        (candidates, open): (&Candidates, Families),
+        ticket: Option<Ticket>,
+    ) -> Result<(), NoChoice> {
         let decided = engine.ports.policies.select(&SelectRequest {
             holder: engine.holder(request),
             families: open,
@@ -195,18 +205,22 @@ impl Choice {
         let ranking = match decided.answer {
             Selection::Ranked(ranking) => ranking,
             Selection::Deny(reason) => {
-                return Err(EngineError::Denied { policy: name_of(&decided.by), reason });
+                let policy = name_of(&decided.by);
+                return Err(NoChoice::Never(EngineError::Denied { policy, reason }));
             }
         };
         for family in open.iter() {
             let pools = candidates.ranked(&ranking, family);
-            let taken = engine.take_any(candidates, &pools)?;
-            let hold = taken.map_err(|due| EngineError::Exhausted {
-                family,
-                pools: candidates.names(&pools),
-                due,
-            })?;
-            self.holds.push(hold);
+            match engine.take_any(candidates, &pools, ticket)? {
+                Ok(hold) => self.holds.push(hold),
+                Err(due) => {
+                    let error = engine.exhausted(family, candidates.names(&pools), due);
+                    let ranked = |family| candidates.names(&candidates.ranked(&ranking, family));
+                    let pools = open.iter().map(ranked).collect();
+                    let shortage = Shortage { pools, exact: false, due, error };
+                    return Err(NoChoice::NotYet(Box::new(shortage)));
+                }
+            }
         }
         Ok(())
     }
@@ -218,7 +232,30 @@ impl Choice {
     }
 }
 
+impl From<EngineError> for NoChoice {
+    /// An error that says "try again" about one certain address or key may be waited out.
+    fn from(error: EngineError) -> Self {
+        let due = match &error {
+            EngineError::FixedUnavailable { kind: Kind::Retry, due, .. } => *due,
+            EngineError::KeyHeld { kind: Kind::Retry, .. } => None,
+            _ => return Self::Never(error),
+        };
+        Self::NotYet(Box::new(Shortage { pools: Vec::new(), exact: true, due, error }))
+    }
+}
+
 impl Engine {
+    fn exhausted(
+        &self,
+        family: Family,
+        pools: Vec<PoolName>,
+        due: Option<Duration>,
+    ) -> EngineError {
+        let state = self.state.lock();
+        let waiting = pools.iter().map(|pool| state.waiting.len(pool)).max().unwrap_or(0);
+        EngineError::Exhausted { family, pools, due, waiting, waited: Duration::ZERO }
+    }
+
     /// Randomness for one decision, recorded with it.
     fn seed(&self) -> u64 {
         getrandom::u64().unwrap_or_else(|_| self.ports.clock.now().0)
@@ -314,7 +351,7 @@ fn name_of(by: &DecidedBy) -> String {
 }
 
 fn unavailable(address: IpAddr, why: String, kind: Kind) -> EngineError {
-    EngineError::FixedUnavailable { address, why, kind }
+    EngineError::FixedUnavailable { address, why, kind, due: None }
 }
 
 fn exact_error(wish: &Wish, why: Unavailable) -> EngineError {
@@ -341,5 +378,9 @@ fn exact_error(wish: &Wish, why: Unavailable) -> EngineError {
             ("its last holder is still seen on a link".to_owned(), Kind::Retry)
         }
     };
-    unavailable(wish.address, text, kind)
+    let due = match why {
+        Unavailable::Resting { due } | Unavailable::Exhausted { due } => due,
+        _ => None,
+    };
+    EngineError::FixedUnavailable { address: wish.address, why: text, kind, due }
 }

@@ -15,6 +15,8 @@ pub struct Counters {
     pub adds_repeated: Count,
     /// ADDs that moved a lease to another namespace, boot or container of the same pod.
     pub adds_rebound: Count,
+    /// ADDs that waited for an address.
+    pub adds_waited: Count,
     /// ADDs answered with an error.
     pub adds_failed: Count,
     /// DELs that released something.

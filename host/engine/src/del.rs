@@ -21,7 +21,7 @@ impl Engine {
     /// # Errors
     /// Only where the store fails: then the runtime shall try again.
     pub async fn del(self: &Arc<Self>, request: DelRequest) -> Result<(), EngineError> {
-        let guard = self.locks.lock(&request.attachment).await?;
+        let guard = self.locks.lock_for_del(&request.attachment).await?;
         self.settle_doubts().await?;
         let mut tries = 0;
         loop {

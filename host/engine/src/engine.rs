@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::locks::AttachmentLocks;
 use crate::proof::Proofs;
 use crate::sweep::Suspicions;
+use crate::wait::Waiting;
 
 /// What the engine stands on.
 #[derive(Clone)]
@@ -77,6 +78,8 @@ pub(crate) struct State {
     pub(crate) catalogue: Arc<Catalogue>,
     /// Sticky keys that an ADD in flight is about to hold.
     pub(crate) keys_in_flight: HashSet<Print>,
+    /// ADDs that wait for an address.
+    pub(crate) waiting: Waiting,
 }
 
 // === impl Options ===
@@ -165,7 +168,13 @@ impl Engine {
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger);
         state.configure(&self.ports.store.objects()?, now)?;
-        *self.state.lock() = state;
+        {
+            let mut present = self.state.lock();
+            // Whoever waits goes on waiting; the pools are other ones perhaps.
+            state.waiting = std::mem::take(&mut present.waiting);
+            state.waiting.wake();
+            *present = state;
+        }
         for policy in self.ports.policies.status() {
             self.ports.policies.remove(&policy.name);
         }
@@ -247,7 +256,12 @@ fn now(clock: &dyn Clock) -> Now {
 
 impl State {
     fn new(ledger: Ledger) -> Self {
-        Self { ledger, catalogue: Arc::default(), keys_in_flight: HashSet::new() }
+        Self {
+            ledger,
+            catalogue: Arc::default(),
+            keys_in_flight: HashSet::new(),
+            waiting: Waiting::default(),
+        }
     }
 
     /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
@@ -257,6 +271,7 @@ impl State {
             |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
         self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
         self.ledger.configure(pools, &reservations, now);
+        self.waiting.wake();
         Ok(())
     }
 }

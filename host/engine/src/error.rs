@@ -36,15 +36,23 @@ pub enum EngineError {
         reason: String,
     },
     /// Nothing is free in the pools that were ranked.
-    #[error("no {family} address is free in {pools}{}; try later, or widen the pool", due_text(*.due))]
+    #[error("no {family} address is free in {}{}{}; try later, or widen the pool", pools_text(pools),
+        waited_text(*.waited, *.waiting), due_text(*.due))]
     Exhausted {
         /// For which family.
         family: Family,
         /// The pools that were tried, in order.
-        pools: String,
+        pools: Vec<PoolName>,
         /// When the next one comes free by time alone.
         due: Option<Duration>,
+        /// How many others wait for one of them, at most.
+        waiting: usize,
+        /// How long this ADD has waited.
+        waited: Duration,
     },
+    /// A DEL of the attachment came while its ADD waited for an address.
+    #[error("a DEL of this attachment came while it waited for an address; nothing was given")]
+    DelCame,
     /// The address that was asked for cannot be given.
     #[error("address {address} cannot be given: {why}")]
     FixedUnavailable {
@@ -54,6 +62,8 @@ pub enum EngineError {
         why: String,
         /// Who must act.
         kind: Kind,
+        /// When it can be given, if time alone does it.
+        due: Option<Duration>,
     },
     /// Another live holder has the sticky key.
     #[error("another live holder has the key {key:?}{}; it is given again when that one ends", held_text(*.address))]
@@ -142,6 +152,7 @@ impl Coded for EngineError {
             Self::NoPool { .. } => "NO_POOL",
             Self::Denied { .. } => "DENIED_BY_POLICY",
             Self::Exhausted { .. } => "POOL_EXHAUSTED",
+            Self::DelCame => "DEL_CAME",
             Self::FixedUnavailable { .. } => "ADDRESS_UNAVAILABLE",
             Self::KeyHeld { .. } => "KEY_HELD",
             Self::ConfigChanged { .. } => "CONFIG_CHANGED",
@@ -169,7 +180,9 @@ impl Coded for EngineError {
             | Self::ConfigChanged { .. }
             | Self::CheckFailed { .. }
             | Self::Refused { .. } => Kind::Refused,
-            Self::Exhausted { .. } | Self::Overtaken | Self::Busy { .. } => Kind::Retry,
+            Self::Exhausted { .. } | Self::DelCame | Self::Overtaken | Self::Busy { .. } => {
+                Kind::Retry
+            }
             Self::FixedUnavailable { kind, .. } | Self::KeyHeld { kind, .. } => *kind,
             Self::BadObject(error) => error.kind(),
             Self::Policy(error) => error.kind(),
@@ -185,6 +198,21 @@ fn due_text(due: Option<Duration>) -> String {
         Some(due) => format!(" (the next one has rested in {} s)", due.as_secs().saturating_add(1)),
         None => String::new(),
     }
+}
+
+fn pools_text(pools: &[PoolName]) -> String {
+    let names: Vec<_> = pools.iter().map(PoolName::as_str).collect();
+    match names.as_slice() {
+        [] => "any pool".to_owned(),
+        [one] => format!("pool {one}"),
+        many => format!("pools {}", many.join(", ")),
+    }
+}
+
+fn waited_text(waited: Duration, waiting: usize) -> String {
+    let others =
+        if waiting == 0 { String::new() } else { format!(", {waiting} others wait for one") };
+    if waited.is_zero() { others } else { format!(" after {} s{others}", waited.as_secs()) }
 }
 
 fn held_text(address: Option<IpAddr>) -> String {

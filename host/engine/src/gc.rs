@@ -9,7 +9,7 @@ use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
 use tenure_core::judge::{
     Case, Judgement, KernelSays, LOOKS, LOOKS_APART, Suspicion, judge, observe,
 };
-use tenure_core::ledger::{RowAt, Status};
+use tenure_core::ledger::{RowAt, Slot, Status};
 use tenure_store::Row;
 
 use crate::sweep::kernel_says;
@@ -68,10 +68,15 @@ impl Engine {
     /// Bound rows of the network that are old enough and not listed.
     async fn unlisted(&self, request: &GcRequest) -> Result<Vec<Unlisted>, EngineError> {
         let now = self.now().moment;
-        let old = self.state.lock().ledger.rows_where(|slot| match slot.status {
+        let is_old = |slot: &Slot| match slot.status {
             Status::Bound { since, .. } => now.since(since) >= GC_MIN_AGE,
             _ => false,
-        });
+        };
+        let old = {
+            let state = self.state.lock();
+            let keys = state.ledger.keys_where(is_old);
+            state.ledger.rows_at(&keys, is_old)
+        };
         let valid: HashSet<_> =
             request.valid.iter().map(|(c, i)| (c.as_str(), i.as_str())).collect();
         let mut out = Vec::new();

@@ -51,5 +51,6 @@ impl Drop for Holds {
         for hold in self.held.drain(..) {
             state.ledger.cancel(hold, now);
         }
+        state.waiting.wake();
     }
 }

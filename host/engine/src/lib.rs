@@ -6,6 +6,7 @@
 //! ```text
 //! ADD: add.rs -> again.rs (own lease?) -> candidates.rs
 //!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
+//!      nothing free: wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> core::judge -> a fresh look -> commit
 //! ```
@@ -34,6 +35,7 @@ mod requests;
 mod sweep;
 mod take;
 mod views;
+mod wait;
 
 pub use background::Background;
 pub use counters::{Count, Counters};
@@ -48,3 +50,4 @@ pub use requests::{
 };
 pub use sweep::Swept;
 pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};
+pub use wait::MAX_WAITERS;

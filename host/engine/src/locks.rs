@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tenure_core::lease::Attachment;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use crate::EngineError;
 
@@ -15,8 +16,21 @@ const MAX_QUEUE: usize = 16;
 /// The locks that are held or waited for; an entry lives as long as somebody needs it.
 #[derive(Debug, Default)]
 pub(crate) struct AttachmentLocks {
-    /// Written by `lock` and by the guard's end, never held over an `.await`.
-    held: Arc<Mutex<HashMap<Attachment, Arc<AsyncMutex<()>>>>>,
+    lines: Lines,
+}
+
+/// Written by `lock` and by the guard's end, never held over an `.await`.
+type Lines = Arc<Mutex<HashMap<Attachment, Arc<Line>>>>;
+
+/// Whoever acts on one attachment or will.
+#[derive(Debug, Default)]
+struct Line {
+    lock: Arc<AsyncMutex<()>>,
+    /// Who holds the lock or waits for it. Changed with the map's lock held.
+    callers: AtomicUsize,
+    /// DELs that wait for the lock: an ADD that waits for an address gives way to them.
+    dels: AtomicUsize,
+    del_came: Notify,
 }
 
 /// The right to act on an attachment. A write that has begun keeps a share of it, so that nobody else acts before the
@@ -27,38 +41,82 @@ pub(crate) type AttachmentGuard = Arc<Guard>;
 #[derive(Debug)]
 pub(crate) struct Guard {
     attachment: Attachment,
-    held: Arc<Mutex<HashMap<Attachment, Arc<AsyncMutex<()>>>>>,
+    lines: Lines,
+    line: Arc<Line>,
     guard: Option<OwnedMutexGuard<()>>,
 }
+
+/// A DEL among those who wait.
+struct Announced(Arc<Line>);
 
 impl AttachmentLocks {
     pub(crate) async fn lock(
         &self,
         attachment: &Attachment,
     ) -> Result<AttachmentGuard, EngineError> {
-        let lock = {
-            let mut held = self.held.lock();
-            let lock = held.entry(attachment.clone()).or_default();
-            // One count is the map's own, each other one is a holder or a waiter.
-            if Arc::strong_count(lock) > MAX_QUEUE {
-                return Err(EngineError::Busy { what: "the attachment", bound: MAX_QUEUE });
-            }
-            lock.clone()
-        };
-        // Made before the wait: whoever gives up while waiting tidies up as well.
-        let mut guard =
-            Guard { attachment: attachment.clone(), held: self.held.clone(), guard: None };
-        guard.guard = Some(lock.lock_owned().await);
+        let mut guard = self.stand_in_line(attachment)?;
+        guard.guard = Some(guard.line.lock.clone().lock_owned().await);
         Ok(Arc::new(guard))
+    }
+
+    /// The same, and an ADD of the attachment that waits for an address is told to give way.
+    pub(crate) async fn lock_for_del(
+        &self,
+        attachment: &Attachment,
+    ) -> Result<AttachmentGuard, EngineError> {
+        let mut guard = self.stand_in_line(attachment)?;
+        let announced = Announced::on(guard.line.clone());
+        guard.guard = Some(guard.line.lock.clone().lock_owned().await);
+        drop(announced);
+        Ok(Arc::new(guard))
+    }
+
+    /// The guard is made before the wait: whoever gives up while waiting tidies up as well.
+    fn stand_in_line(&self, attachment: &Attachment) -> Result<Guard, EngineError> {
+        let mut lines = self.lines.lock();
+        let line = lines.entry(attachment.clone()).or_default();
+        if line.callers.load(Ordering::Relaxed) >= MAX_QUEUE {
+            return Err(EngineError::Busy { what: "the attachment", bound: MAX_QUEUE });
+        }
+        line.callers.fetch_add(1, Ordering::Relaxed);
+        let (lines, line) = (self.lines.clone(), line.clone());
+        Ok(Guard { attachment: attachment.clone(), lines, line, guard: None })
+    }
+}
+
+impl Guard {
+    /// Ends when a DEL of the attachment waits for this guard.
+    pub(crate) async fn del_came(&self) {
+        loop {
+            let came = self.line.del_came.notified();
+            if self.line.dels.load(Ordering::Acquire) > 0 {
+                return;
+            }
+            came.await;
+        }
+    }
+}
+
+impl Announced {
+    fn on(line: Arc<Line>) -> Self {
+        line.dels.fetch_add(1, Ordering::AcqRel);
+        line.del_came.notify_waiters();
+        Self(line)
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.dels.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         self.guard = None;
-        let mut held = self.held.lock();
-        if held.get(&self.attachment).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-            held.remove(&self.attachment);
+        let mut lines = self.lines.lock();
+        if self.line.callers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            lines.remove(&self.attachment);
         }
     }
 }
@@ -94,6 +152,6 @@ mod tests {
             refused += usize::from(!waiter.await.unwrap());
         }
         assert_eq!(refused, 40 - (MAX_QUEUE - 1));
-        assert!(locks.held.lock().is_empty());
+        assert!(locks.lines.lock().is_empty());
     }
 }

@@ -137,7 +137,11 @@ impl Engine {
             AfterRelease::Silent => {}
         }
         let now = self.now();
-        self.state.lock().ledger.note_released(key, generation, found, now);
+        let mut state = self.state.lock();
+        state.ledger.note_released(key, generation, found, now);
+        if found.is_proof() {
+            state.waiting.wake();
+        }
         found
     }
 }

@@ -28,8 +28,9 @@ use crate::{Engine, EngineError};
 
 /// Rows are forgotten only after so long a rest.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
-/// At most so many rows are forgotten, or looked for on their links, in one sweep.
-const SLICE: usize = 1000;
+/// So many rows are taken down, judged or forgotten at once, and looked for on their links in one sweep: memory and the
+/// time of one look stay small whatever the number of rows.
+const SLICE: usize = 1024;
 /// Whoever wakes the sweep meanwhile shares the next one.
 const SWEEPS_APART: Duration = Duration::from_millis(200);
 /// So many rows go into one commit: a thousand zombies cost a handful of fsyncs.
@@ -84,21 +85,18 @@ impl Engine {
     /// # Errors
     /// The store failed. A silent witness is no error: everything is kept then.
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
-        // Leases first, evidence second: what is bound after this line is not judged by the look below.
         self.resolve_doubts().await;
-        let bound = self.state.lock().ledger.rows_where(may_have_holder);
-        let mut released = self.state.lock().ledger.rows_where(is_unproved);
-        let turn = self.turn(released.len());
-        released.rotate_left(turn);
-        released.truncate(SLICE);
+        let bound = self.state.lock().ledger.keys_where(may_have_holder);
         let looked_at = bound.len();
-        let suspects = self.in_background(move |engine| {
-            let suspects = engine.look_at_bound(&bound);
-            engine.look_at_released(&released);
-            suspects
-        });
-        let zombies = self.with_records(suspects.await?).await?;
-        let (reclaimed, next) = self.reclaim(zombies).await?;
+        let mut suspects = self.in_background(move |engine| engine.look_at_all(bound)).await?;
+        let (mut reclaimed, mut next) = (Vec::new(), None);
+        while !suspects.is_empty() {
+            let slice = suspects.split_off(suspects.len().saturating_sub(SLICE));
+            let zombies = self.with_records(slice).await?;
+            let (taken, due) = self.reclaim(zombies).await?;
+            reclaimed.extend(taken);
+            next = next.into_iter().chain(due).min();
+        }
         for (what, outcome) in [
             ("forgetting old rows", self.forget_old_rows().await),
             ("finishing the deletion of pools", self.finish_deletions().await),
@@ -111,38 +109,41 @@ impl Engine {
         Ok(Swept { looked_at, reclaimed, next })
     }
 
-    /// What the witness says of each bound row; suspects with their series.
-    fn look_at_bound(&self, bound: &[RowAt]) -> Vec<(RowAt, KernelSays, Suspicion)> {
-        let look = self.ports.kernel.look().ok();
-        if look.is_none() {
-            self.counters.sweeps_silent.one();
-        }
-        let now = self.now().moment;
-        let mut zombies = Vec::new();
-        let mut suspicions = std::mem::take(&mut *self.suspicions.lock());
+    /// What the witness says of each row that may have a holder, and of releases that are not proved yet; suspects
+    /// with their series.
+    fn look_at_all(&self, mut bound: Vec<LeaseKey>) -> Vec<(RowAt, KernelSays, Suspicion)> {
+        // Each sweep begins elsewhere: of what costs a question each, it does a slice.
+        let turn = self.turn(bound.len());
+        bound.rotate_left(turn);
+        let mut suspects = Vec::new();
+        let mut before = std::mem::take(&mut *self.suspicions.lock());
         let mut kept = Suspicions::new();
-        for row in bound {
-            let kernel = kernel_says(look.as_deref(), row);
-            let before = suspicions.remove(&row.key).filter(|(g, _)| *g == row.slot.generation);
-            if let Some(series) = observe(before.map(|(_, series)| series), kernel, now) {
-                kept.insert(row.key.clone(), (row.slot.generation, series));
-                zombies.push((row.clone(), kernel, series));
+        let (mut links, mut silent) = (SLICE, false);
+        for slice in bound.chunks(SLICE) {
+            // Leases first, evidence second: what is bound after this line is not judged by the look below.
+            let rows = self.state.lock().ledger.rows_at(slice, may_have_holder);
+            let look = self.ports.kernel.look().ok();
+            silent |= look.is_none();
+            for row in rows {
+                let kernel = kernel_says(look.as_deref(), &row);
+                if links > 0 && kernel == KernelSays::Alive && is_unseen(&row) {
+                    self.see_on_link(look.as_deref(), &row);
+                    links = links.saturating_sub(1);
+                }
+                let known = before.remove(&row.key).filter(|(g, _)| *g == row.slot.generation);
+                let now = self.now().moment;
+                if let Some(series) = observe(known.map(|(_, series)| series), kernel, now) {
+                    kept.insert(row.key.clone(), (row.slot.generation, series));
+                    suspects.push((row, kernel, series));
+                }
             }
         }
         *self.suspicions.lock() = kept;
-        self.look_at_links(look.as_deref(), bound);
-        zombies
-    }
-
-    /// Looks for addresses that were not yet seen on a link, a slice of them at a time, beginning elsewhere each time.
-    fn look_at_links(&self, look: Option<&dyn KernelLook>, bound: &[RowAt]) {
-        let start = self.turn(bound.len());
-        let rows = bound.iter().cycle().skip(start).take(bound.len());
-        let unseen =
-            rows.filter(|row| is_unseen(row) && kernel_says(look, row) == KernelSays::Alive);
-        for row in unseen.take(SLICE) {
-            self.see_on_link(look, row);
+        if silent {
+            self.counters.sweeps_silent.one();
         }
+        self.look_at_released();
+        suspects
     }
 
     /// Where this sweep begins in a list of which it takes a slice.
@@ -159,9 +160,14 @@ impl Engine {
         }
     }
 
-    fn look_at_released(&self, released: &[RowAt]) {
+    fn look_at_released(&self) {
+        let mut keys = self.state.lock().ledger.keys_where(is_unproved);
+        let turn = self.turn(keys.len());
+        keys.rotate_left(turn);
+        keys.truncate(SLICE);
+        let rows = self.state.lock().ledger.rows_at(&keys, is_unproved);
         let Ok(look) = self.ports.kernel.look() else { return };
-        for row in released {
+        for row in rows {
             self.look_after(&*look, &row.key, row.slot.generation);
         }
     }

@@ -11,6 +11,7 @@ use tenure_core::ledger::{AfterRelease, For, Hold, SETTLING, Unavailable, Want};
 use crate::candidates::Candidates;
 use crate::engine::State;
 use crate::proof::{is_unproved, look_for_holder};
+use crate::wait::Ticket;
 use crate::{Engine, EngineError};
 
 /// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
@@ -72,13 +73,15 @@ impl Engine {
         &self,
         candidates: &Candidates,
         pools: &[usize],
+        ticket: Option<Ticket>,
     ) -> Result<Take, EngineError> {
-        let due = match self.take_in_turn(candidates, pools, &[Want::Rested, Want::Pressed])? {
+        let both = [Want::Rested, Want::Pressed];
+        let due = match self.take_in_turn(candidates, (pools, ticket), &both)? {
             Ok(hold) => return Ok(Ok(hold)),
             Err(due) => due,
         };
         if self.proofs.may_look_on_demand(self.now().moment) && self.prove_all(candidates, pools)? {
-            return self.take_in_turn(candidates, pools, &[Want::Pressed]);
+            return self.take_in_turn(candidates, (pools, ticket), &[Want::Pressed]);
         }
         self.sweep_now.notify_one();
         Ok(Err(due))
@@ -97,9 +100,9 @@ impl Engine {
     fn prove_all(&self, candidates: &Candidates, pools: &[usize]) -> Result<bool, EngineError> {
         let unproved = {
             let state = self.current(candidates)?;
-            let mut rows = state.ledger.rows_where(is_unproved);
-            rows.retain(|row| state.ledger.pool_of(&row.key).is_some_and(|p| pools.contains(&p)));
-            rows
+            let mut keys = state.ledger.keys_where(is_unproved);
+            keys.retain(|key| state.ledger.pool_of(key).is_some_and(|p| pools.contains(&p)));
+            state.ledger.rows_at(&keys, is_unproved)
         };
         let Ok(look) = self.ports.kernel.look() else { return Ok(false) };
         let rows = unproved.into_iter();
@@ -110,13 +113,13 @@ impl Engine {
     fn take_in_turn(
         &self,
         candidates: &Candidates,
-        pools: &[usize],
+        (pools, ticket): (&[usize], Option<Ticket>),
         wants: &[Want],
     ) -> Result<Take, EngineError> {
         let mut due: Option<Duration> = None;
         for want in wants.iter().copied() {
             for pool in pools {
-                match self.take_from(candidates, *pool, want)? {
+                match self.take_from(candidates, (*pool, ticket), want)? {
                     Ok(hold) => return Ok(Ok(hold)),
                     Err(Unavailable::Exhausted { due: Some(next) }) => {
                         due = Some(due.map_or(next, |known| known.min(next)));
@@ -131,11 +134,22 @@ impl Engine {
     fn take_from(
         &self,
         candidates: &Candidates,
-        pool: usize,
+        (pool, ticket): (usize, Option<Ticket>),
         want: Want,
     ) -> Result<Result<Hold, Unavailable>, EngineError> {
         for _ in 0..MAX_LINGERERS {
-            let taken = self.current(candidates)?.ledger.reserve(pool, want, self.now());
+            let taken = {
+                let mut state = self.current(candidates)?;
+                // Whoever waits for the pool comes first.
+                let name = state.ledger.pool(pool).map(|pool| &pool.name);
+                if !name.is_some_and(|name| state.waiting.is_first(name, ticket)) {
+                    let due = state.ledger.next_due(pool, self.now());
+                    return Ok(Err(Unavailable::Exhausted {
+                        due: due.filter(|due| !due.is_zero()),
+                    }));
+                }
+                state.ledger.reserve(pool, want, self.now())
+            };
             let Ok(hold) = taken else { return Ok(taken) };
             match self.last_look(&hold) {
                 Some(found) => self.give_back(hold, found),
@@ -169,5 +183,6 @@ impl Engine {
             }
             state.ledger.note_released(&key, prior.generation, found, now);
         }
+        state.waiting.wake();
     }
 }

@@ -84,6 +84,8 @@ pub struct Overview {
     pub witness_error: Option<String>,
     /// Rows in the ledger.
     pub rows: usize,
+    /// ADDs that wait for an address.
+    pub waiting: usize,
     /// Pools by name.
     pub pools: Vec<(PoolName, Counts)>,
     /// Policies.
@@ -197,6 +199,7 @@ impl Engine {
             store_error: self.ports.store.health().err().map(|e| e.to_string()),
             witness_error: witness.map(|e| e.to_string()),
             rows: state.ledger.len(),
+            waiting: state.waiting.total(),
             pools,
             policies: self.ports.policies.status(),
         })

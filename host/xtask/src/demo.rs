@@ -106,12 +106,14 @@ impl Demo {
         self.ping("one", "two")?;
         self.ping("three", "one")?;
 
-        step("the pools are full: a fourth container is told so (CNI code 11, try later)");
+        step("the pools are full: a fourth container waits in line, inside its ADD");
         ip(&["netns", "add", "four"])?;
-        let refused = self.cni("add", "four")?;
-        ensure!(!refused.status.success(), "a full pool gave an address");
-        print!("{}", String::from_utf8_lossy(&refused.stdout));
-        print!("{}", String::from_utf8_lossy(&refused.stderr));
+        let mut four = self.cni_command("add", "four");
+        four.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut four = four.spawn().context("running cnitool")?;
+        self.until("the fourth container waits", |demo| demo.is_anybody_waiting())?;
+        ensure!(four.try_wait()?.is_none(), "a full pool gave an address");
+        self.tenure(&["status"])?;
 
         step("container two dies without a DEL: its addresses are zombies");
         let zombie = self.address("two", "inet")?;
@@ -120,7 +122,8 @@ impl Demo {
         println!(
             "{zombie} is recorded as held, its holder is gone. The kernel witness will notice."
         );
-        self.attach_when_free("four")?;
+        let four = four.wait_with_output()?;
+        ensure!(four.status.success(), "ADD failed: {}", said(&four));
         let (got, took) = (self.address("four", "inet")?, died.elapsed());
         ensure!(got == zombie, "four has {got}, not the recycled {zombie}");
         println!(
@@ -178,23 +181,19 @@ impl Demo {
         Ok(())
     }
 
-    fn attach_when_free(&self, name: &str) -> anyhow::Result<()> {
-        // A runtime deletes after a failed ADD, before it tries again.
-        self.until("an address comes back", |demo| {
-            demo.cni("del", name)?;
-            Ok(demo.cni("add", name)?.status.success())
-        })
+    fn cni(&self, verb: &str, name: &str) -> anyhow::Result<std::process::Output> {
+        self.cni_command(verb, name).output().context("running cnitool")
     }
 
-    fn cni(&self, verb: &str, name: &str) -> anyhow::Result<std::process::Output> {
+    fn cni_command(&self, verb: &str, name: &str) -> Command {
         let plugins =
             format!("{}:{}", self.built.tools.display(), parent(&self.built.plugin).display());
-        Command::new(self.built.tools.join("cnitool"))
+        let mut command = Command::new(self.built.tools.join("cnitool"));
+        command
             .args([verb, "demo", &format!("/run/netns/{name}")])
             .env("CNI_PATH", plugins)
-            .env("NETCONFPATH", self.folder.join("net.d"))
-            .output()
-            .context("running cnitool")
+            .env("NETCONFPATH", self.folder.join("net.d"));
+        command
     }
 
     /// The first global address of a container.
@@ -233,6 +232,13 @@ impl Demo {
         std::io::stdout().flush()?;
         let mut command = Command::new(self.built.bin.join("tenure"));
         workspace::run(command.args(args).env("TENURE_SOCKET", self.folder.join("admin.sock")))
+    }
+
+    fn is_anybody_waiting(&self) -> anyhow::Result<bool> {
+        let mut status = Command::new(self.built.bin.join("tenure"));
+        status.args(["status", "-o", "json"]).env("TENURE_SOCKET", self.folder.join("admin.sock"));
+        let status: serde_json::Value = serde_json::from_slice(&status.output()?.stdout)?;
+        Ok(status["waiting"].as_u64().is_some_and(|waiting| waiting > 0))
     }
 
     fn until(

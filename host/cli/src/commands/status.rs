@@ -48,6 +48,9 @@ pub(crate) async fn run(client: &Client, format: Format) -> Result<(), CliError>
         daemon.rows,
         well(&daemon.witness_error),
     );
+    if daemon.waiting > 0 {
+        text.push_str(&format!("Waiting:   {} ADDs for an address\n", daemon.waiting));
+    }
     text.push_str("\nPOOLS\n");
     text.push_str(&pools(&daemon.pools));
     text.push_str("\nPOLICIES\n");

@@ -132,6 +132,13 @@ impl Ledger {
         Ok(self.hold(key, now))
     }
 
+    /// When the pool has something to give under pressure: now, in so long by time alone, or none that is known.
+    pub fn next_due(&mut self, pool: usize, now: Now) -> Option<Duration> {
+        self.promote(pool, now);
+        let stock = self.stocks.get(pool).filter(|stock| !stock.pool.spec.disabled)?;
+        if stock.has_some() { Some(Duration::ZERO) } else { stock.next_due(now.moment) }
+    }
+
     /// Reserves exactly this address.
     ///
     /// # Errors
@@ -251,12 +258,18 @@ impl Ledger {
         self.rows.is_empty()
     }
 
-    /// All rows that satisfy `keep`. The sweep takes them down *before* it looks.
-    pub fn rows_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<RowAt> {
-        self.rows
-            .iter()
-            .filter(|(_, entry)| keep(&entry.slot))
-            .filter_map(|(spot, entry)| Some(RowAt { key: self.key(*spot)?, slot: entry.slot }))
+    /// The addresses of all rows that satisfy `keep`. Whoever needs the rows takes them down in slices
+    /// ([`Ledger::rows_at`]): all at once they are as large as the ledger.
+    pub fn keys_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
+        let rows = self.rows.iter().filter(|(_, entry)| keep(&entry.slot));
+        rows.filter_map(|(spot, _)| self.key(*spot)).collect()
+    }
+
+    /// The rows of these addresses that satisfy `keep` now. A sweep takes them down *before* it looks.
+    pub fn rows_at(&self, keys: &[LeaseKey], keep: impl Fn(&Slot) -> bool) -> Vec<RowAt> {
+        let rows = keys.iter().filter_map(|key| Some((key, self.slot(key)?)));
+        rows.filter(|(_, slot)| keep(slot))
+            .map(|(key, slot)| RowAt { key: key.clone(), slot })
             .collect()
     }
 

@@ -199,6 +199,11 @@ impl Stock {
         self.early.first().filter(|(from, _)| pressure && *from <= now).map(|(_, number)| *number)
     }
 
+    /// Whether there is one that needs no pressure.
+    pub(super) fn has_some(&self) -> bool {
+        !self.unused.is_empty() || !self.ready.is_empty()
+    }
+
     /// When the next address comes free by time alone, as far as that can be known.
     pub(super) fn next_due(&self, now: Moment) -> Option<Duration> {
         self.early.first().map(|(from, _)| from.since(now))

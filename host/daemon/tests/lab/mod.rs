@@ -140,11 +140,12 @@ impl Lab {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A network configuration with tenure-ipam for this main plugin.
+    /// A network configuration with tenure-ipam for this main plugin. An ADD on a full pool is told so at once.
     pub fn network(&self, version: &str, main: &str, extra: Value) -> Value {
         let mut config = json!({
             "cniVersion": version, "name": "net", "type": main,
-            "ipam": {"type": "tenure-ipam", "socket": self.path("cni.sock"), "spool": self.path("spool")},
+            "ipam": {"type": "tenure-ipam", "socket": self.path("cni.sock"), "spool": self.path("spool"),
+                     "waitSeconds": 0},
         });
         merge(&mut config, extra);
         config

@@ -54,6 +54,8 @@ pub(in crate::openapi) struct Overview {
     store_error: Option<String>,
     witness_error: Option<String>,
     rows: usize,
+    /// ADDs that wait for an address.
+    waiting: usize,
     /// Name and counts.
     pools: Vec<(String, Counts)>,
     policies: Vec<PolicyStatus>,
