@@ -238,7 +238,8 @@ impl Demo {
         let mut status = Command::new(self.built.bin.join("tenure"));
         status.args(["status", "-o", "json"]).env("TENURE_SOCKET", self.folder.join("admin.sock"));
         let status: serde_json::Value = serde_json::from_slice(&status.output()?.stdout)?;
-        Ok(status["waiting"].as_u64().is_some_and(|waiting| waiting > 0))
+        let waiting = status.get("waiting").and_then(serde_json::Value::as_u64);
+        Ok(waiting.is_some_and(|waiting| waiting > 0))
     }
 
     fn until(
