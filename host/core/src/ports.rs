@@ -108,6 +108,11 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// [`WitnessError`] when the dump is incomplete or the self-test failed: nothing may be concluded.
     fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError>;
+
+    /// Who keeps a namespace, in words. For people only: an empty list proves nothing.
+    fn kept_by(&self, _netns: &Netns) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One complete look. Answers are about the moment of [`Kernel::look`] or later, never earlier.

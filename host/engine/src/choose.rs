@@ -332,7 +332,7 @@ fn owns(slot: &Slot, wall: tenure_core::time::WallMs) -> bool {
     match slot.status {
         Status::Bound { .. } => true,
         Status::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
-        Status::Reserved { .. } | Status::Quarantined => false,
+        Status::Reserved { .. } | Status::Quarantined { .. } => false,
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Counters {
     pub dels_empty: Count,
     /// Leases taken back on proof.
     pub reclaimed: Count,
+    /// Leases of lost nodes put into quarantine.
+    pub quarantined: Count,
+    /// Quarantined leases whose holder proved alive.
+    pub returned: Count,
     /// Sweeps completed.
     pub sweeps: Count,
     /// Sweeps in which the kernel witness was silent.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
 use tenure_core::judge::{
-    Case, Judgement, KernelSays, LOOKS, LOOKS_APART, Suspicion, judge, observe,
+    Case, Evidence, Judgement, KernelSays, LOOKS, LOOKS_APART, Suspicion, find, judge, observe,
 };
 use tenure_core::ledger::{RowAt, Slot, Status};
+use tenure_core::objects::UnfencedReclaim;
 use tenure_store::Row;
 
-use crate::sweep::kernel_says;
+use crate::assess::evidence_of;
+use crate::sweep::Sentence;
 use crate::{Engine, EngineError, GcAnswer, GcRequest};
 
 /// A lease must be so old before a list that lacks it says anything about it: the list may have been made
@@ -52,15 +54,19 @@ impl Engine {
                 cooldown: rest,
                 permits_unfenced: false,
             };
-            let case = Case { kernel: unlisted.kernel, suspicion: unlisted.series, verdict };
+            let (finding, suspicion) = (find(&unlisted.evidence), unlisted.series);
+            let case = Case { finding, suspicion, verdict, unfenced: UnfencedReclaim::Never };
             match judge(&case, now) {
-                Judgement::Free { proof } => dead.push((unlisted.row, proof, verdict)),
-                _ => answer
-                    .kept
-                    .push((unlisted.row.lease.address, reason(unlisted.kernel).to_owned())),
+                Judgement::Free { proof } => {
+                    dead.push((unlisted.row, Sentence::Release { proof, verdict }));
+                }
+                _ => answer.kept.push((
+                    unlisted.row.lease.address,
+                    reason(unlisted.evidence.kernel).to_owned(),
+                )),
             }
         }
-        let freed = self.take_back(dead, "gc").await?;
+        let freed = self.carry_out(dead, "gc").await?;
         answer.released = freed.into_iter().map(|key| key.address).collect();
         Ok(answer)
     }
@@ -87,7 +93,8 @@ impl Engine {
                 valid.contains(&(attachment.container.as_str(), attachment.ifname.as_str()));
             let here = row.lease.node.agent == self.options.node.agent;
             if here && !listed && attachment.network == request.network && row.lease.is_bound() {
-                out.push(Unlisted { at, row, kernel: KernelSays::Silent, series: None });
+                let evidence = Evidence::of_kernel(KernelSays::Silent);
+                out.push(Unlisted { at, row, evidence, series: None });
             }
         }
         Ok(out)
@@ -97,8 +104,9 @@ impl Engine {
         let look = self.ports.kernel.look().ok();
         let now = self.now().moment;
         let seen = open.into_iter().map(|unlisted| {
-            let kernel = kernel_says(look.as_deref(), &unlisted.at);
-            Unlisted { kernel, series: observe(unlisted.series, kernel, now), ..unlisted }
+            let evidence = evidence_of(look.as_deref(), &unlisted.at.slot);
+            let series = observe(unlisted.series, find(&evidence), now);
+            Unlisted { evidence, series, ..unlisted }
         });
         seen.collect()
     }
@@ -108,7 +116,7 @@ impl Engine {
 struct Unlisted {
     at: RowAt,
     row: Row,
-    kernel: KernelSays,
+    evidence: Evidence,
     series: Option<Suspicion>,
 }
 

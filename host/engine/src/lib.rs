@@ -8,7 +8,7 @@
 //!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
 //!      nothing free: wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
-//! zombies: sweep.rs -> core::judge -> a fresh look -> commit
+//! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
 //! ```
 //!
 //! Invariants: the store's conditional write is the lock (I1); the answer follows the durable write (I2); a set
@@ -17,6 +17,7 @@
 
 mod add;
 mod again;
+mod assess;
 mod background;
 mod candidates;
 mod check;
@@ -25,6 +26,7 @@ mod counters;
 mod del;
 mod engine;
 mod error;
+mod explain;
 mod gc;
 mod holds;
 mod locks;
@@ -41,6 +43,7 @@ pub use background::Background;
 pub use counters::{Count, Counters};
 pub use engine::{Engine, Options, Ports};
 pub use error::EngineError;
+pub use explain::{Explanation, ReclaimAnswer, SuspectView, Testimony};
 pub use gc::GC_MIN_AGE;
 pub use objects::{Applied, Change, Deleted};
 pub use release::ReleaseRequest;

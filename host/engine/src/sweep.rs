@@ -12,17 +12,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_core::decision::{
-    Holder, MAX_RECLAIM_ROWS, Pressure, RETAIN_AS_AT_ADD, ReclaimRequest, Suspect, Verdict,
-};
-use tenure_core::judge::{Case, Judgement, KernelSays, Suspicion, judge, observe};
-use tenure_core::lease::{Generation, Lease, LeaseKey, LeaseState, Proof};
-use tenure_core::ledger::{Home, RowAt, Slot, Status};
-use tenure_core::objects::PoolLimits;
-use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
-use tenure_store::{Row, Write};
+use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
+use tenure_core::judge::{Finding, Judgement, Suspicion, find, observe};
+use tenure_core::lease::{Generation, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
+use tenure_core::ledger::{RowAt, Status};
+use tenure_core::ports::{AddressLook, KernelLook};
+use tenure_core::time::WallMs;
+use tenure_store::{Revision, Row, StoreError, Write};
 
-use crate::candidates::saturate;
+use crate::assess::{Seen, evidence_of, may_have_holder};
 use crate::proof::is_unproved;
 use crate::{Engine, EngineError};
 
@@ -40,11 +38,14 @@ const COMMIT_SLICE: usize = 256;
 /// each anew, which can only lengthen.
 pub(crate) type Suspicions = HashMap<LeaseKey, (Generation, Suspicion)>;
 
-/// A row that the witness says is dead, with its record.
-struct Zombie {
-    row: Row,
-    kernel: KernelSays,
-    suspicion: Suspicion,
+/// What shall become of a row that was judged.
+pub(crate) enum Sentence {
+    /// Its holder is proved dead.
+    Release { proof: Proof, verdict: Verdict },
+    /// Nothing is proved, and reuse after a silent probe is permitted.
+    Quarantine,
+    /// Its holder lives after all.
+    Return,
 }
 
 /// What a sweep did.
@@ -52,8 +53,10 @@ struct Zombie {
 pub struct Swept {
     /// Bound rows looked at.
     pub looked_at: usize,
-    /// Taken back.
+    /// Taken back, released or quarantined.
     pub reclaimed: Vec<LeaseKey>,
+    /// Quarantined rows whose holder lives: bound again.
+    pub returned: Vec<LeaseKey>,
     /// When the next row can be decided, if one is suspect.
     pub next: Option<Duration>,
 }
@@ -88,14 +91,12 @@ impl Engine {
         self.resolve_doubts().await;
         let bound = self.state.lock().ledger.keys_where(may_have_holder);
         let looked_at = bound.len();
-        let mut suspects = self.in_background(move |engine| engine.look_at_all(bound)).await?;
-        let (mut reclaimed, mut next) = (Vec::new(), None);
-        while !suspects.is_empty() {
-            let slice = suspects.split_off(suspects.len().saturating_sub(SLICE));
-            let zombies = self.with_records(slice).await?;
-            let (taken, due) = self.reclaim(zombies).await?;
-            reclaimed.extend(taken);
-            next = next.into_iter().chain(due).min();
+        let mut seen = self.in_background(move |engine| engine.look_at_all(bound)).await?;
+        let mut swept = Swept { looked_at, ..Swept::default() };
+        while !seen.is_empty() {
+            let slice = seen.split_off(seen.len().saturating_sub(SLICE));
+            let rows = self.with_records(slice).await?;
+            self.act(rows, &mut swept).await?;
         }
         for (what, outcome) in [
             ("forgetting old rows", self.forget_old_rows().await),
@@ -106,16 +107,16 @@ impl Engine {
             }
         }
         self.counters.sweeps.one();
-        Ok(Swept { looked_at, reclaimed, next })
+        Ok(swept)
     }
 
-    /// What the witness says of each row that may have a holder, and of releases that are not proved yet; suspects
-    /// with their series.
-    fn look_at_all(&self, mut bound: Vec<LeaseKey>) -> Vec<(RowAt, KernelSays, Suspicion)> {
+    /// What the witness says of each row that may have a holder, and of releases that are not proved yet. Answers those
+    /// for which something may follow: suspects with their series, and quarantined ones whose holder lives.
+    fn look_at_all(&self, mut bound: Vec<LeaseKey>) -> Vec<Seen> {
         // Each sweep begins elsewhere: of what costs a question each, it does a slice.
         let turn = self.turn(bound.len());
         bound.rotate_left(turn);
-        let mut suspects = Vec::new();
+        let mut out = Vec::new();
         let mut before = std::mem::take(&mut *self.suspicions.lock());
         let mut kept = Suspicions::new();
         let (mut links, mut silent) = (SLICE, false);
@@ -124,17 +125,22 @@ impl Engine {
             let rows = self.state.lock().ledger.rows_at(slice, may_have_holder);
             let look = self.ports.kernel.look().ok();
             silent |= look.is_none();
-            for row in rows {
-                let kernel = kernel_says(look.as_deref(), &row);
-                if links > 0 && kernel == KernelSays::Alive && is_unseen(&row) {
-                    self.see_on_link(look.as_deref(), &row);
+            for at in rows {
+                let evidence = evidence_of(look.as_deref(), &at.slot);
+                let finding = find(&evidence);
+                if links > 0 && finding == Finding::Alive && is_unseen(&at) {
+                    self.see_on_link(look.as_deref(), &at);
                     links = links.saturating_sub(1);
                 }
-                let known = before.remove(&row.key).filter(|(g, _)| *g == row.slot.generation);
-                let now = self.now().moment;
-                if let Some(series) = observe(known.map(|(_, series)| series), kernel, now) {
-                    kept.insert(row.key.clone(), (row.slot.generation, series));
-                    suspects.push((row, kernel, series));
+                let known = before.remove(&at.key).filter(|(g, _)| *g == at.slot.generation);
+                let known = known.map(|(_, series)| series);
+                let suspicion = observe(known, finding, self.now().moment);
+                if let Some(series) = suspicion {
+                    kept.insert(at.key.clone(), (at.slot.generation, series));
+                }
+                let returns = at.slot.status == Status::Quarantined { returns: true };
+                if suspicion.is_some() || (finding == Finding::Alive && returns) {
+                    out.push(Seen { at, evidence, suspicion });
                 }
             }
         }
@@ -143,7 +149,7 @@ impl Engine {
             self.counters.sweeps_silent.one();
         }
         self.look_at_released();
-        suspects
+        out
     }
 
     /// Where this sweep begins in a list of which it takes a slice.
@@ -172,82 +178,75 @@ impl Engine {
         }
     }
 
-    async fn with_records(
-        &self,
-        suspects: Vec<(RowAt, KernelSays, Suspicion)>,
-    ) -> Result<Vec<Zombie>, EngineError> {
-        let mut zombies = Vec::new();
-        for (at, kernel, suspicion) in suspects {
-            let row = self.ports.store.get(&at.key).await?;
-            let Some(row) = row.filter(|row| row.revision.0 == at.slot.revision) else {
-                // Changed since it was taken down, or the ledger is wrong about it.
-                self.doubt([at.key]);
-                continue;
-            };
-            if row.lease.has_holder() {
-                zombies.push(Zombie { row, kernel, suspicion });
-            }
-        }
-        self.resolve_doubts().await;
-        Ok(zombies)
-    }
-
-    /// Judges the zombies in batches and takes back those whose time has come.
-    async fn reclaim(
+    /// Judges, and does what follows.
+    async fn act(
         self: &Arc<Self>,
-        zombies: Vec<Zombie>,
-    ) -> Result<(Vec<LeaseKey>, Option<Duration>), EngineError> {
-        let mut reclaimed = Vec::new();
-        let mut next: Option<Duration> = None;
-        let mut zombies = zombies.into_iter().peekable();
-        while zombies.peek().is_some() {
-            let batch: Vec<Zombie> = zombies.by_ref().take(MAX_RECLAIM_ROWS).collect();
-            let question = self.question(&batch);
-            let verdicts = self
-                .in_background(move |engine| engine.ports.policies.reclaim(&question))
-                .await?
-                .answer;
-            let now = self.now().moment;
-            let mut dead = Vec::new();
-            for (zombie, verdict) in batch.into_iter().zip(verdicts) {
-                let verdict = self.clamp(verdict, &zombie.row.lease);
-                let case =
-                    Case { kernel: zombie.kernel, suspicion: Some(zombie.suspicion), verdict };
-                match judge(&case, now) {
-                    Judgement::Free { proof } => dead.push((zombie.row, proof, verdict)),
-                    Judgement::Wait { left } => next = Some(next.map_or(left, |n| n.min(left))),
-                    Judgement::Keep { .. } => {}
+        rows: Vec<(Row, Seen)>,
+        swept: &mut Swept,
+    ) -> Result<(), EngineError> {
+        let (alive, suspects): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(_, seen)| seen.finding() == Finding::Alive);
+        let returning = alive.into_iter().map(|(row, _)| (row, Sentence::Return)).collect();
+        swept.returned.extend(self.carry_out(returning, "its holder lives").await?);
+        let mut sentences = Vec::new();
+        for judged in self.assess(suspects).await? {
+            match judged.judgement {
+                Judgement::Free { proof } => {
+                    let verdict = judged.verdict;
+                    sentences.push((judged.row, Sentence::Release { proof, verdict }));
                 }
+                Judgement::Quarantine => sentences.push((judged.row, Sentence::Quarantine)),
+                Judgement::Wait { left } => {
+                    swept.next = Some(swept.next.map_or(left, |next| next.min(left)));
+                }
+                Judgement::Keep { .. } => {}
             }
-            reclaimed.extend(self.take_back(dead, "reclaim").await?);
         }
-        Ok((reclaimed, next))
+        swept.reclaimed.extend(self.carry_out(sentences, "reclaim").await?);
+        Ok(())
     }
 
     /// The commit, after a fresh look: the row's version must be the one that was judged.
-    pub(crate) async fn take_back(
+    pub(crate) async fn carry_out(
         self: &Arc<Self>,
-        dead: Vec<(Row, Proof, Verdict)>,
+        sentences: Vec<(Row, Sentence)>,
         why: &'static str,
     ) -> Result<Vec<LeaseKey>, EngineError> {
-        if dead.is_empty() {
+        if sentences.is_empty() {
             return Ok(Vec::new());
         }
-        let dead = self.in_background(move |engine| engine.still_dead(dead)).await?;
-        let mut reclaimed = Vec::new();
-        for slice in dead.chunks(COMMIT_SLICE) {
+        let standing = self.in_background(move |engine| engine.still_so(sentences)).await?;
+        let mut done = Vec::new();
+        for slice in standing.chunks(COMMIT_SLICE) {
             let wall = self.now().wall;
-            let writes = slice.iter().map(|(row, proof, verdict)| Write::Replace {
-                lease: reclaimed_lease(row.lease.clone(), *proof, *verdict, wall),
+            let writes = slice.iter().map(|(row, sentence)| Write::Replace {
+                lease: sentenced(row.lease.clone(), sentence, wall),
                 expect: row.revision,
             });
             for lease in self.commit_each(writes.collect()).await? {
-                self.counters.reclaimed.one();
-                tracing::info!(address = %lease.key(), owner = %lease.owner, why, "reclaimed: its holder is gone");
-                reclaimed.push(lease.key());
+                self.count_outcome(&lease, why);
+                done.push(lease.key());
             }
         }
-        Ok(reclaimed)
+        Ok(done)
+    }
+
+    fn count_outcome(&self, lease: &Lease, why: &'static str) {
+        let (address, owner) = (lease.key(), &lease.owner);
+        match &lease.state {
+            LeaseState::Released { .. } => {
+                self.counters.reclaimed.one();
+                tracing::info!(%address, %owner, why, "reclaimed: its holder is gone");
+            }
+            LeaseState::Quarantined { .. } => {
+                self.counters.quarantined.one();
+                tracing::warn!(%address, %owner, why, "quarantined: its node is lost and not fenced");
+            }
+            LeaseState::Bound => {
+                self.counters.returned.one();
+                tracing::info!(%address, %owner, why, "bound again");
+            }
+        }
     }
 
     /// Commits together what can be; a row that somebody else changed meanwhile is left out, not the others.
@@ -255,14 +254,14 @@ impl Engine {
         let leases = |writes: &[Write]| writes.iter().filter_map(Write::lease).cloned().collect();
         match self.commit(writes.clone(), Vec::new()).await {
             Ok(()) => return Ok(leases(&writes)),
-            Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
+            Err(EngineError::Store(StoreError::Conflict { .. })) => {}
             Err(error) => return Err(error),
         }
         let mut done = Vec::new();
         for write in writes {
             match self.commit(vec![write.clone()], Vec::new()).await {
                 Ok(()) => done.extend(leases(&[write])),
-                Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {
+                Err(EngineError::Store(StoreError::Conflict { .. })) => {
                     self.counters.conflicts.one();
                 }
                 Err(error) => return Err(error),
@@ -271,63 +270,23 @@ impl Engine {
         Ok(done)
     }
 
-    /// A fresh look precedes each commit: what is not gone any more, or cannot be said, is kept.
-    fn still_dead(&self, dead: Vec<(Row, Proof, Verdict)>) -> Vec<(Row, Proof, Verdict)> {
-        // Another boot is proof without a look.
+    /// A fresh look precedes each commit: what is found otherwise now, or has changed, is kept.
+    fn still_so(&self, sentences: Vec<(Row, Sentence)>) -> Vec<(Row, Sentence)> {
         let look = self.ports.kernel.look().ok();
-        let gone = |(row, proof, _): &(Row, Proof, Verdict)| match (&look, row.lease.netns) {
-            _ if *proof == Proof::Reboot => true,
-            (Some(look), Some(netns)) => look.namespace(&netns) == NetnsLook::Gone,
-            _ => false,
-        };
-        dead.into_iter().filter(gone).collect()
-    }
-
-    fn question(&self, batch: &[Zombie]) -> ReclaimRequest {
-        let now = self.now();
-        let mut state = self.state.lock();
-        let catalogue = state.catalogue.clone();
-        let mut leases = Vec::new();
-        let mut pools = Vec::new();
-        for zombie in batch {
-            let lease = &zombie.row.lease;
-            let pool = state.ledger.pool_of(&lease.key()).and_then(|p| u32::try_from(p).ok());
-            let pool = pool.unwrap_or(u32::MAX);
-            if !pools.contains(&pool) {
-                pools.push(pool);
+        let stands = |(row, sentence): &(Row, Sentence)| {
+            let slot = self.state.lock().ledger.slot(&row.lease.key());
+            let Some(slot) = slot.filter(|slot| slot.revision == row.revision.0) else {
+                return false;
+            };
+            let found = find(&evidence_of(look.as_deref(), &slot));
+            match sentence {
+                Sentence::Return => found == Finding::Alive,
+                Sentence::Release { .. } | Sentence::Quarantine => {
+                    matches!(found, Finding::Dead(_))
+                }
             }
-            let held = now.wall.0.saturating_sub(lease.bound_at.0) / 1000;
-            let suspect = now.moment.since(zombie.suspicion.since).as_secs();
-            leases.push(suspect_of(lease, zombie.kernel, pool, held, suspect));
-        }
-        let pressure = pools.into_iter().map(|pool| {
-            let counts = state.ledger.counts(pool as usize, now);
-            Pressure { pool, free: saturate(counts.free), size: saturate(counts.size), waiting: 0 }
-        });
-        let pressure = pressure.collect();
-        ReclaimRequest { leases, pressure, catalogue, now: now.wall, seed: now.moment.0 }
-    }
-
-    /// Figures of a policy, within the pool's limits.
-    fn clamp(&self, verdict: Verdict, lease: &Lease) -> Verdict {
-        let limits = {
-            let state = self.state.lock();
-            let pool = state.ledger.pool_of(&lease.key()).and_then(|p| state.ledger.pool(p));
-            pool.map_or_else(PoolLimits::default, |pool| pool.spec.limits.clone())
         };
-        let clamped = Verdict {
-            grace: verdict.grace.max(limits.grace_min.0).min(limits.grace_max.0),
-            retain: match verdict.retain {
-                RETAIN_AS_AT_ADD => RETAIN_AS_AT_ADD,
-                retain => retain.min(limits.retain_max.0),
-            },
-            cooldown: verdict.cooldown.min(limits.cooldown_max.0),
-            ..verdict
-        };
-        if clamped != verdict {
-            self.counters.clamped.one();
-        }
-        clamped
+        sentences.into_iter().filter(stands).collect()
     }
 
     async fn forget_old_rows(self: &Arc<Self>) -> Result<(), EngineError> {
@@ -336,9 +295,9 @@ impl Engine {
             self.state.lock().ledger.forgettable(self.options.rows_kept, FORGET_AFTER, now.moment);
         old.truncate(SLICE);
         for (key, slot) in old {
-            let expect = tenure_store::Revision(slot.revision);
+            let expect = Revision(slot.revision);
             match self.commit(vec![Write::Delete { key, expect }], Vec::new()).await {
-                Ok(()) | Err(EngineError::Store(tenure_store::StoreError::Conflict { .. })) => {}
+                Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -346,74 +305,30 @@ impl Engine {
     }
 }
 
-pub(crate) fn kernel_says(look: Option<&dyn KernelLook>, row: &RowAt) -> KernelSays {
-    match row.slot.home {
-        Home::Here => {}
-        Home::EarlierBoot => return KernelSays::Rebooted,
-        // A lease of another machine is never judged by this kernel.
-        Home::Elsewhere => return KernelSays::Blind,
-    }
-    let (Some(look), Some(netns)) = (look, row.slot.netns) else {
-        return if row.slot.netns.is_none() { KernelSays::Blind } else { KernelSays::Silent };
-    };
-    match look.namespace(&netns) {
-        NetnsLook::Alive => KernelSays::Alive,
-        NetnsLook::Gone => KernelSays::Gone,
-        NetnsLook::Unknown => KernelSays::Silent,
-    }
-}
-
-/// Rows whose holder may live: bound, and quarantined ones whose namespace is known.
-fn may_have_holder(slot: &Slot) -> bool {
-    slot.is_bound() || (slot.status == Status::Quarantined && slot.netns.is_some())
-}
-
 fn is_unseen(row: &RowAt) -> bool {
     matches!(row.slot.status, Status::Bound { seen: false, .. })
 }
 
-fn suspect_of(lease: &Lease, kernel: KernelSays, pool: u32, held: u64, suspect: u64) -> Suspect {
-    let seconds = |s: u64| u32::try_from(s).unwrap_or(u32::MAX);
-    Suspect {
-        tag: lease.tag,
-        pool,
-        owner: lease.owner.kind,
-        kernel_gone: matches!(kernel, KernelSays::Gone | KernelSays::Rebooted),
-        api_gone: false,
-        api_alive: false,
-        terminating: false,
-        finished: false,
-        node_lost: false,
-        node_fenced: kernel == KernelSays::Rebooted,
-        sticky: lease.sticky.is_some(),
-        held_s: seconds(held),
-        suspect_s: seconds(suspect),
-        terminating_s: 0,
-        termination_grace_s: 0,
-        node_lost_s: 0,
-        holder: Holder {
-            owner: lease.owner.clone(),
-            node: lease.node.name.to_string(),
-            network: lease.attachment.network.to_string(),
-            interface: lease.attachment.ifname.to_string(),
-            ..Holder::default()
-        },
-    }
-}
-
-fn reclaimed_lease(
-    mut lease: Lease,
-    proof: Proof,
-    verdict: Verdict,
-    wall: tenure_core::time::WallMs,
-) -> Lease {
+/// The record after a sentence. A quarantined hold keeps its generation: its holder's ADD and DEL still work on it.
+fn sentenced(mut lease: Lease, sentence: &Sentence, wall: WallMs) -> Lease {
     let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
-    if let Some(sticky) = lease.sticky.as_mut().filter(|_| verdict.retain != RETAIN_AS_AT_ADD) {
-        sticky.retain_s = seconds(verdict.retain);
+    match sentence {
+        Sentence::Release { proof, verdict } => {
+            let retain = Some(verdict.retain).filter(|retain| *retain != RETAIN_AS_AT_ADD);
+            if let (Some(sticky), Some(retain)) = (lease.sticky.as_mut(), retain) {
+                sticky.retain_s = seconds(retain);
+            }
+            lease.released(wall, *proof, seconds(verdict.cooldown))
+        }
+        Sentence::Quarantine => {
+            lease.state = LeaseState::Quarantined { at: wall, cause: QuarantineCause::Unfenced };
+            lease
+        }
+        Sentence::Return => {
+            lease.state = LeaseState::Bound;
+            lease
+        }
     }
-    let released = lease.released(wall, proof, seconds(verdict.cooldown));
-    debug_assert!(matches!(released.state, LeaseState::Released { .. }));
-    released
 }
 
 /// A quarter shorter at most, so that many daemons do not sweep in step.

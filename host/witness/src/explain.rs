@@ -2,6 +2,7 @@
 //! alive has no holder here.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tenure_core::lease::Netns;
@@ -39,6 +40,20 @@ pub enum Hold {
         /// Where, as that process sees it.
         path: PathBuf,
     },
+}
+
+impl fmt::Display for NamespaceHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        if !self.comm.is_empty() {
+            write!(f, " ({})", self.comm)?;
+        }
+        match &self.how {
+            Hold::Process => f.write_str(" runs in it"),
+            Hold::Descriptor { fd } => write!(f, " has it open as descriptor {fd}"),
+            Hold::Mount { path } => write!(f, " sees it mounted at {}", path.display()),
+        }
+    }
 }
 
 /// One pass over `/proc`.

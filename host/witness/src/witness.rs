@@ -104,6 +104,10 @@ impl Kernel for KernelWitness {
             SelfTest::Failed { why } => Err(WitnessError::Off { why: why.clone() }),
         }
     }
+
+    fn kept_by(&self, netns: &Netns) -> Vec<String> {
+        self.holders_of(netns).iter().map(ToString::to_string).collect()
+    }
 }
 
 // === impl Inner ===

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::stock::{Place, Shelf, UNPROVED_FLOOR};
 use crate::address::Family;
-use crate::lease::{Attachment, Generation, Lease, LeaseState, Netns, Owner, OwnerKind, Proof};
+use crate::lease::{
+    Attachment, Generation, Lease, LeaseState, Netns, Owner, OwnerKind, Proof, QuarantineCause,
+};
 use crate::objects::PoolSpec;
 use crate::time::{Moment, WallMs};
 
@@ -49,7 +51,10 @@ pub enum Status {
         keep_until: Option<WallMs>,
     },
     /// It may still be in use.
-    Quarantined,
+    Quarantined {
+        /// Its holder gets it back once it is seen alive.
+        returns: bool,
+    },
 }
 
 /// One row.
@@ -164,7 +169,9 @@ impl Slot {
             home,
             status: match &lease.state {
                 LeaseState::Bound => Status::Bound { since: now, seen: false },
-                LeaseState::Quarantined { .. } => Status::Quarantined,
+                LeaseState::Quarantined { cause, .. } => {
+                    Status::Quarantined { returns: *cause == QuarantineCause::Unfenced }
+                }
                 LeaseState::Released { at, proof, rest_s, keep_until } => Status::Released {
                     since: now,
                     at: *at,
@@ -194,7 +201,7 @@ impl Slot {
     pub(super) fn inherit(&mut self, before: &Self) {
         let was_seen = match before.status {
             Status::Bound { seen, .. } | Status::Released { seen, .. } => seen,
-            Status::Reserved { .. } | Status::Quarantined => false,
+            Status::Reserved { .. } | Status::Quarantined { .. } => false,
         };
         if let Status::Bound { seen, .. } | Status::Released { seen, .. } = &mut self.status {
             *seen |= was_seen;
@@ -229,7 +236,7 @@ impl Slot {
     pub(super) fn shelf(&self, now: Moment, wall: WallMs) -> Shelf {
         match self.status {
             Status::Reserved { .. } | Status::Bound { .. } => Shelf::Held,
-            Status::Quarantined => Shelf::Quarantined,
+            Status::Quarantined { .. } => Shelf::Quarantined,
             Status::Released { lingering: true, .. } => Shelf::Lingering,
             Status::Released { keep_until: Some(until), .. } if until > wall => Shelf::Retained,
             Status::Released { .. } if self.rest_ends() > Some(now) => Shelf::Resting,
