@@ -21,6 +21,7 @@ pub mod answer;
 pub mod frame;
 pub mod intent;
 mod json;
+
 pub mod plugin;
 mod version;
 
@@ -40,6 +41,8 @@ mod error;
 mod fields;
 #[cfg(feature = "server")]
 mod fixed;
+#[cfg(feature = "server")]
+mod link;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]

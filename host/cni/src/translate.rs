@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fixed;
 use crate::frame::Request;
 use crate::json::Outline;
+use crate::link;
 use crate::prev_result;
 use crate::verbs::StatusRequest;
 use crate::version::CniVersion;
@@ -95,6 +96,7 @@ pub(crate) fn add(
         fixed: fixed::addresses(config, &args)?,
         config: config.digest(&args),
         wait: ipam.wait.unwrap_or(default_wait).min(budget),
+        link: link::of(config),
         attachment,
     })
 }

@@ -12,7 +12,7 @@ use crate::decision::{
 };
 use crate::error::Coded;
 use crate::lease::Netns;
-use crate::name::{Digest, ObjectName};
+use crate::name::{Digest, IfName, ObjectName};
 use crate::objects::PolicySpec;
 
 /// The policy host. Calls are short (tens of microseconds) and bounded by the budget of each policy,
@@ -177,6 +177,64 @@ pub enum WitnessError {
     #[error("the kernel witness is off: {why}")]
     Off {
         /// What the self-test saw.
+        why: String,
+    },
+}
+
+/// The wire witness of this node: whether somebody on a link answers for an address.
+pub trait Wire: Send + Sync {
+    /// Asks for the address three times, 100 ms apart, and for the controls with it. Blocks for some 350 ms; in a
+    /// crowd up to a few seconds more, never without a bound.
+    ///
+    /// Nothing fails: what cannot be established is [`WireLook::Blind`].
+    fn probe(&self, question: &WireQuestion) -> WireLook;
+}
+
+/// Where the witness can speak from, learnt from the CNI configuration of the ADD. Interfaces are those of the
+/// daemon's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WireLink {
+    /// Macvlan in mode `bridge`. In the other modes neighbours on one machine do not hear one another: silence
+    /// would mean nothing there, so that no question is asked.
+    Macvlan {
+        /// The interface that the containers' macvlans stand on.
+        parent: IfName,
+    },
+    /// A Linux bridge whose containers send untagged.
+    Bridge {
+        /// The bridge itself.
+        name: IfName,
+    },
+}
+
+/// One address that is about to be given away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireQuestion {
+    /// Where the new holder will stand.
+    pub link: WireLink,
+    /// The address.
+    pub address: IpAddr,
+    /// The gateway of its pool: a control, and the one whose answer for `address` shows proxy ARP.
+    pub gateway: Option<IpAddr>,
+    /// Other held addresses of the pool, at most a few. The best stand on other nodes (one on this node proves that
+    /// the interface hears, not that the wire carries) and are held for a minute or more: a holder that is
+    /// itself just detecting duplicates could take a question in IPv4 for one.
+    pub controls: Vec<IpAddr>,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireLook {
+    /// Somebody has the address.
+    Answered {
+        /// The hardware address of the first who said so.
+        mac: [u8; 6],
+    },
+    /// Nobody answered for it, and a control answered the same question from the same interface.
+    Silent,
+    /// Nothing may be concluded, neither that the address is free nor that it is taken.
+    Blind {
+        /// Why, naming the interface and what to do next.
         why: String,
     },
 }

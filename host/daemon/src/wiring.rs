@@ -108,7 +108,7 @@ pub(crate) fn ports(
         epoch = store.identity().epoch.0,
         "the store is open"
     );
-    Ports { store: store.clone(), policies, kernel, clock }
+    Ports { store: store.clone(), policies, kernel, wire: None, clock }
 }
 
 fn beside_the_binary() -> anyhow::Result<PathBuf> {

@@ -3,7 +3,7 @@
 //! ```text
 //! lock the attachment -> identify the namespace -> own lease? answer or re-bind it
 //!   -> the same pod's lease under an older container id? take it over
-//!   -> decide and reserve (choose.rs) -> write all rows in one commit -> answer
+//!   -> decide and reserve (choose.rs) -> ask on the wire where need be (clear.rs) -> write all rows in one commit -> answer
 //! ```
 //!
 //! For a holder that nobody has heard of, the common case, namespace and decision are one job on one thread: a change
@@ -86,7 +86,11 @@ impl Engine {
                     if let Some(place) = &place {
                         place.step_aside();
                     }
-                    self.write_new(&request, netns, choice, &guard).await
+                    match self.clear_on_wire(&request, choice).await? {
+                        Some(choice) => self.write_new(&request, netns, choice, &guard).await,
+                        // One of its addresses is in quarantine now.
+                        None => Err(EngineError::Overtaken),
+                    }
                 }
                 Err(NoChoice::NotYet(shortage)) if request.wait.is_zero() => Err(shortage.error),
                 Err(NoChoice::NotYet(shortage)) => {
@@ -229,7 +233,11 @@ impl Engine {
     }
 
     /// The record that a reserved row replaces. The ledger and the store differing, the store is right.
-    async fn prior_row(&self, key: &LeaseKey, revision: u64) -> Result<Row, EngineError> {
+    pub(crate) async fn prior_row(
+        &self,
+        key: &LeaseKey,
+        revision: u64,
+    ) -> Result<Row, EngineError> {
         let row = self.ports.store.get(key).await?;
         if let Some(row) = row.clone().filter(|row| row.revision.0 == revision) {
             return Ok(row);
@@ -323,7 +331,7 @@ impl Engine {
         if ours { Ok(()) } else { Err(EngineError::Overtaken) }
     }
 
-    fn new_lease(
+    pub(crate) fn new_lease(
         &self,
         request: &AddRequest,
         netns: Option<Netns>,

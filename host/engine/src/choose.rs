@@ -211,7 +211,7 @@ impl Choice {
         };
         for family in open.iter() {
             let pools = candidates.ranked(&ranking, family);
-            match engine.take_any(candidates, &pools, ticket)? {
+            match engine.take_any(candidates, (request, &pools), ticket)? {
                 Ok(hold) => self.holds.push(hold),
                 Err(due) => {
                     let error = engine.exhausted(family, candidates.names(&pools), due);

@@ -29,6 +29,12 @@ pub struct Counters {
     pub quarantined: Count,
     /// Quarantined leases whose holder proved alive.
     pub returned: Count,
+    /// Probes on the wire that nobody answered, while the witness was heard.
+    pub probes_silent: Count,
+    /// Probes that a foreign machine answered: the address went to quarantine.
+    pub probes_answered: Count,
+    /// Probes that said nothing.
+    pub probes_blind: Count,
     /// Sweeps completed.
     pub sweeps: Count,
     /// Sweeps in which the kernel witness was silent.

@@ -11,7 +11,7 @@ use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
 use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
-use tenure_core::ports::{Kernel, Policies};
+use tenure_core::ports::{Kernel, Policies, Wire};
 use tenure_core::time::Clock;
 use tenure_store::{Contents, ImportMode, Row, Store};
 use tokio::sync::{Notify, RwLock, Semaphore};
@@ -23,6 +23,9 @@ use crate::proof::Proofs;
 use crate::sweep::Suspicions;
 use crate::wait::Waiting;
 
+/// So many addresses are probed at once; further ADDs wait for their turn.
+const PROBES_AT_ONCE: usize = 16;
+
 /// What the engine stands on.
 #[derive(Clone)]
 pub struct Ports {
@@ -32,6 +35,8 @@ pub struct Ports {
     pub policies: Arc<dyn Policies>,
     /// Who knows whether a holder lives.
     pub kernel: Arc<dyn Kernel>,
+    /// Who asks on the wire; none where nobody can.
+    pub wire: Option<Arc<dyn Wire>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -61,6 +66,8 @@ pub struct Engine {
     pub(crate) jobs: Arc<Semaphore>,
     /// What no caller of a verb waits for: sweeps, looks after releases, listings. One at a time, beside the jobs.
     pub(crate) background: Arc<Semaphore>,
+    /// Probes on the wire: each takes a third of a second and a thread.
+    pub(crate) probes: Arc<Semaphore>,
     /// Held for reading by each write until the ledger knows of it, for writing by an import.
     pub(crate) gate: Arc<RwLock<()>>,
     /// Rows of which the ledger may know something else than the store; the sweep reads them again.
@@ -111,6 +118,7 @@ impl Engine {
         Ok(Arc::new(Self {
             jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
             background: Arc::new(Semaphore::new(1)),
+            probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             gate: Arc::default(),
             doubtful: Mutex::default(),
             state: Mutex::new(state),
@@ -222,7 +230,7 @@ impl Engine {
         self.run(self.background.clone(), work).await
     }
 
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         turns: Arc<Semaphore>,
         work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,

@@ -22,6 +22,7 @@ mod background;
 mod candidates;
 mod check;
 mod choose;
+mod clear;
 mod counters;
 mod del;
 mod engine;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tenure_core::lease::{Attachment, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
 use tenure_core::objects::{Dns, Route};
+use tenure_core::ports::WireLink;
 
 /// `CNI_NETNS` as the plugin saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct AddRequest {
     pub config: Digest,
     /// How long the caller is ready to wait.
     pub wait: Duration,
+    /// Where the wire witness can ask for the addresses; none where it cannot speak.
+    pub link: Option<WireLink>,
 }
 
 /// An address that a runtime asks for.

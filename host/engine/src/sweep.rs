@@ -138,7 +138,7 @@ impl Engine {
                 if let Some(series) = suspicion {
                     kept.insert(at.key.clone(), (at.slot.generation, series));
                 }
-                let returns = at.slot.status == Status::Quarantined { returns: true };
+                let returns = matches!(at.slot.status, Status::Quarantined { returns: true, .. });
                 if suspicion.is_some() || (finding == Finding::Alive && returns) {
                     out.push(Seen { at, evidence, suspicion });
                 }

@@ -12,7 +12,7 @@ use crate::candidates::Candidates;
 use crate::engine::State;
 use crate::proof::{is_unproved, look_for_holder};
 use crate::wait::Ticket;
-use crate::{Engine, EngineError};
+use crate::{AddRequest, Engine, EngineError};
 
 /// So many addresses whose old holder still stands on a link are passed over before the ADD gives up: each
 /// costs a look at the kernel.
@@ -72,7 +72,7 @@ impl Engine {
     pub(crate) fn take_any(
         &self,
         candidates: &Candidates,
-        pools: &[usize],
+        (request, pools): (&AddRequest, &[usize]),
         ticket: Option<Ticket>,
     ) -> Result<Take, EngineError> {
         let both = [Want::Rested, Want::Pressed];
@@ -84,7 +84,15 @@ impl Engine {
             return self.take_in_turn(candidates, (pools, ticket), &[Want::Pressed]);
         }
         self.sweep_now.notify_one();
-        Ok(Err(due))
+        // What is in quarantine is better than nothing, if it can be probed.
+        match self.take_in_turn(candidates, (pools, ticket), &[Want::Quarantined])? {
+            Ok(hold) if self.may_probe(request, &hold.key) => Ok(Ok(hold)),
+            Ok(hold) => {
+                self.state.lock().ledger.cancel(hold, self.now());
+                Ok(Err(due))
+            }
+            Err(_) => Ok(Err(due)),
+        }
     }
 
     /// Looks after the release of one address; whether something was found out.

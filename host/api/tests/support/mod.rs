@@ -25,7 +25,7 @@ use tenure_engine::{Engine, Options, Ports};
 use tenure_store::MemoryStore;
 
 pub use self::site::Site;
-use self::site::{FakeKernel, FakePolicies, HandClock};
+use self::site::{FakeKernel, FakePolicies, FakeWire, HandClock};
 
 /// A site without objects, whose policies are remembered.
 pub fn empty_site() -> Site {
@@ -36,10 +36,12 @@ pub fn empty_site() -> Site {
 pub fn site_on(store: Arc<MemoryStore>) -> Site {
     let (kernel, clock) = (Arc::new(FakeKernel::default()), Arc::new(HandClock::default()));
     let policies = Arc::new(FakePolicies::default());
+    let wire = Arc::new(FakeWire::default());
     let ports = Ports {
         store: store.clone(),
         policies: Arc::new(Remembering::new(policies.clone(), clock.wall())),
         kernel: kernel.clone(),
+        wire: Some(wire.clone()),
         clock: clock.clone(),
     };
     let node = NodeRef {
@@ -49,7 +51,7 @@ pub fn site_on(store: Arc<MemoryStore>) -> Site {
         boot: "boot-1".into(),
     };
     let engine = Engine::start(ports, Options::new(node)).unwrap();
-    Site { store, kernel, policies, clock, engine }
+    Site { store, kernel, policies, clock, wire, engine }
 }
 
 /// A site with something of everything: a pod and a container that hold addresses, one that has left, two pools, a

@@ -17,8 +17,8 @@ mod terms;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use slot::Spot;
 pub use slot::{Here, Home, Print, Slot, Status};
+use slot::{PROBES_APART, Spot};
 pub use stock::{Counts, UNPROVED_FLOOR};
 use stock::{Shelf, Stock};
 pub use terms::{AfterRelease, For, Hold, Now, RowAt, SETTLING, Unavailable, Want};
@@ -123,7 +123,11 @@ impl Ledger {
         if stock.pool.spec.disabled {
             return Err(Unavailable::NotUsable);
         }
-        let chosen = stock.choose(now.moment, want == Want::Pressed);
+        let chosen = match want {
+            Want::Rested => stock.choose(now.moment, false),
+            Want::Pressed => stock.choose(now.moment, true),
+            Want::Quarantined => stock.choose_quarantined(now.moment),
+        };
         let Some(number) = chosen else {
             return Err(Unavailable::Exhausted { due: stock.next_due(now.moment) });
         };
@@ -340,6 +344,35 @@ impl Ledger {
         let spot = self.spot(key);
         self.drop_row(spot);
         self.insert_row(spot, slot, now);
+    }
+
+    /// A probe of a quarantined address said nothing: it is tried again later.
+    pub fn note_probed(&mut self, key: &LeaseKey, generation: Generation, now: Now) {
+        let Some(mut slot) = self.slot(key).filter(|s| s.generation == generation) else { return };
+        let Status::Quarantined { probe_from: Some(from), .. } = &mut slot.status else { return };
+        *from = now.moment.plus(PROBES_APART);
+        let spot = self.spot(key);
+        self.drop_row(spot);
+        self.insert_row(spot, slot, now);
+    }
+
+    /// Held addresses of the pool that were seen on a link and have been held for `least`: others that a probe may
+    /// ask for, to know that it is heard.
+    #[must_use]
+    pub fn steady_holders(
+        &self,
+        pool: usize,
+        least: Duration,
+        now: Moment,
+        limit: usize,
+    ) -> Vec<std::net::IpAddr> {
+        let pool = u32::try_from(pool).ok();
+        let steady = |entry: &Entry| match entry.slot.status {
+            Status::Bound { since, seen: true } => now.since(since) >= least,
+            _ => false,
+        };
+        let of_pool = self.rows.iter().filter(|(_, e)| e.stock == pool && steady(e));
+        of_pool.take(limit).map(|(spot, _)| spot.address).collect()
     }
 
     // === internals ===

@@ -13,6 +13,9 @@ use crate::lease::{
 use crate::objects::PoolSpec;
 use crate::time::{Moment, WallMs};
 
+/// An address for which a foreign machine answered is asked for again after so long.
+pub(super) const PROBES_APART: Duration = Duration::from_secs(60);
+
 /// A fingerprint of something that the record spells out. Equal fingerprints are a hint: whoever acts on
 /// one compares the record first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,8 @@ pub enum Status {
     Quarantined {
         /// Its holder gets it back once it is seen alive.
         returns: bool,
+        /// From when on a silent probe may end it; none if only its holder's end or an operator can.
+        probe_from: Option<Moment>,
     },
 }
 
@@ -170,7 +175,13 @@ impl Slot {
             status: match &lease.state {
                 LeaseState::Bound => Status::Bound { since: now, seen: false },
                 LeaseState::Quarantined { cause, .. } => {
-                    Status::Quarantined { returns: *cause == QuarantineCause::Unfenced }
+                    let probe_from = match cause {
+                        QuarantineCause::Unfenced => Some(now),
+                        QuarantineCause::Wire => Some(now.plus(PROBES_APART)),
+                        QuarantineCause::Operator(_) | QuarantineCause::TwoClaims => None,
+                    };
+                    let returns = *cause == QuarantineCause::Unfenced;
+                    Status::Quarantined { returns, probe_from }
                 }
                 LeaseState::Released { at, proof, rest_s, keep_until } => Status::Released {
                     since: now,
@@ -219,6 +230,14 @@ impl Slot {
         }
     }
 
+    /// From when on a silent probe may end its quarantine.
+    fn probe_from(&self) -> Option<Moment> {
+        match self.status {
+            Status::Quarantined { probe_from, .. } => probe_from,
+            _ => None,
+        }
+    }
+
     /// When it was released, by the record; the beginning of time while it is not.
     pub(super) fn released_at(&self) -> WallMs {
         match self.status {
@@ -252,7 +271,7 @@ impl Slot {
         };
         match shelf {
             Shelf::Held => Place::Held,
-            Shelf::Quarantined => Place::Quarantined,
+            Shelf::Quarantined => Place::Quarantined { probe_from: self.probe_from() },
             Shelf::Lingering => Place::Lingering,
             Shelf::Ready => Place::Ready(at),
             Shelf::Retained => Place::Retained(keep_until.unwrap_or_default()),

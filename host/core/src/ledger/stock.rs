@@ -38,8 +38,8 @@ pub(super) enum Place {
     Lingering,
     /// Kept for a sticky key until then.
     Retained(WallMs),
-    /// May still be in use.
-    Quarantined,
+    /// May still be in use. A silent probe may end it from that moment on.
+    Quarantined { probe_from: Option<Moment> },
 }
 
 /// How many addresses of a pool are what. Derived, never stored.
@@ -78,6 +78,8 @@ pub(super) struct Stock {
     resting: BTreeSet<(Moment, u128)>,
     early: BTreeSet<(Moment, u128)>,
     retained: BTreeSet<(WallMs, u128)>,
+    /// Quarantined ones that a silent probe may end.
+    probed: BTreeSet<(Moment, u128)>,
     held: u128,
     lingering: u128,
     quarantined: u128,
@@ -109,6 +111,7 @@ impl Stock {
             resting: BTreeSet::new(),
             early: BTreeSet::new(),
             retained: BTreeSet::new(),
+            probed: BTreeSet::new(),
             held: 0,
             lingering: 0,
             quarantined: 0,
@@ -137,7 +140,10 @@ impl Stock {
         match place {
             Place::Held => self.held = self.held.saturating_add(1),
             Place::Lingering => self.lingering = self.lingering.saturating_add(1),
-            Place::Quarantined => self.quarantined = self.quarantined.saturating_add(1),
+            Place::Quarantined { probe_from } => {
+                self.quarantined = self.quarantined.saturating_add(1);
+                self.probed.extend(probe_from.map(|from| (from, number)));
+            }
             Place::Ready(at) => {
                 self.ready.insert((at, number));
             }
@@ -163,7 +169,12 @@ impl Stock {
         match place {
             Place::Held => self.held = self.held.saturating_sub(1),
             Place::Lingering => self.lingering = self.lingering.saturating_sub(1),
-            Place::Quarantined => self.quarantined = self.quarantined.saturating_sub(1),
+            Place::Quarantined { probe_from } => {
+                self.quarantined = self.quarantined.saturating_sub(1);
+                if let Some(from) = probe_from {
+                    self.probed.remove(&(from, number));
+                }
+            }
             Place::Ready(at) => {
                 self.ready.remove(&(at, number));
             }
@@ -197,6 +208,11 @@ impl Stock {
             return Some(*number);
         }
         self.early.first().filter(|(from, _)| pressure && *from <= now).map(|(_, number)| *number)
+    }
+
+    /// A quarantined one that may be probed now.
+    pub(super) fn choose_quarantined(&self, now: Moment) -> Option<u128> {
+        self.probed.first().filter(|(from, _)| *from <= now).map(|(_, number)| *number)
     }
 
     /// Whether there is one that needs no pressure.

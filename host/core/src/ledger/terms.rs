@@ -22,6 +22,8 @@ pub enum Want {
     Rested,
     /// Any address, also one whose rest may be cut short.
     Pressed,
+    /// One in quarantine that a silent probe may end: whoever takes it must probe.
+    Quarantined,
 }
 
 /// For whom an exact address is wanted.

@@ -58,6 +58,7 @@ impl Folders {
             kernel: Arc::new(
                 KernelWitness::start(&tenure_witness::Options { earlier_home: None }).unwrap(),
             ),
+            wire: None,
             clock: Arc::new(SystemClock(Instant::now())),
         };
         let engine = Engine::start(ports, Options::new(node)).unwrap();
@@ -97,5 +98,6 @@ pub(crate) fn request(container: &str) -> AddRequest {
         fixed: Vec::new(),
         config: Digest::of(b"bench"),
         wait: Duration::ZERO,
+        link: None,
     }
 }

@@ -20,7 +20,8 @@ use tenure_core::lease::{Attachment, Netns, NodeRef, Owner, OwnerKind};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, ObjectName, PoolName};
 use tenure_core::objects::{API_VERSION, Object, PolicySpec};
 use tenure_core::ports::{
-    AddressLook, Kernel, KernelLook, NetnsLook, Policies, PolicyRefusal, PolicyStatus, WitnessError,
+    AddressLook, Kernel, KernelLook, NetnsLook, Policies, PolicyRefusal, PolicyStatus, Wire,
+    WireLook, WireQuestion, WitnessError,
 };
 use tenure_core::time::{Clock, Moment, WallMs};
 use tenure_engine::{AddRequest, DelRequest, Engine, NetnsRef, Options, Ports};
@@ -31,6 +32,7 @@ pub struct Site {
     pub kernel: Arc<FakeKernel>,
     pub policies: Arc<FakePolicies>,
     pub clock: Arc<HandClock>,
+    pub wire: Arc<FakeWire>,
     pub engine: Arc<Engine>,
 }
 
@@ -38,8 +40,9 @@ impl Site {
     pub async fn new(pools: &[(&str, Value)]) -> Self {
         let (store, kernel) = (Arc::new(MemoryStore::new()), Arc::new(FakeKernel::default()));
         let (policies, clock) = (Arc::new(FakePolicies::default()), Arc::new(HandClock::default()));
-        let engine = start(&store, &kernel, &policies, &clock, "boot-1");
-        let site = Self { store, kernel, policies, clock, engine };
+        let wire = Arc::new(FakeWire::default());
+        let engine = start(&store, &kernel, &policies, (&clock, &wire), "boot-1");
+        let site = Self { store, kernel, policies, clock, wire, engine };
         site.apply(pools).await;
         site
     }
@@ -51,7 +54,8 @@ impl Site {
 
     /// The daemon ends and starts again; everything in memory is lost.
     pub fn restart(&mut self, boot: &str) {
-        self.engine = start(&self.store, &self.kernel, &self.policies, &self.clock, boot);
+        let rest = (&self.clock, &self.wire);
+        self.engine = start(&self.store, &self.kernel, &self.policies, rest, boot);
     }
 
     pub async fn add(&self, container: &str) -> Result<Vec<IpAddr>, tenure_engine::EngineError> {
@@ -83,6 +87,7 @@ impl Site {
             fixed: Vec::new(),
             config: Digest::of(b"config"),
             wait: Duration::ZERO,
+            link: None,
         }
     }
 
@@ -108,7 +113,7 @@ fn start(
     store: &Arc<MemoryStore>,
     kernel: &Arc<FakeKernel>,
     policies: &Arc<FakePolicies>,
-    clock: &Arc<HandClock>,
+    (clock, wire): (&Arc<HandClock>, &Arc<FakeWire>),
     boot: &str,
 ) -> Arc<Engine> {
     let node =
@@ -117,6 +122,7 @@ fn start(
         store: store.clone(),
         policies: policies.clone(),
         kernel: kernel.clone(),
+        wire: Some(wire.clone()),
         clock: clock.clone(),
     };
     Engine::start(ports, Options::new(node)).unwrap()
@@ -240,6 +246,29 @@ impl KernelLook for Look {
             (true, true) => AddressLook::OnLink,
             (true, false) => AddressLook::OnNone,
         }
+    }
+}
+
+// === wire ===
+
+/// Foreign machines that answer, and whether anything is heard at all.
+#[derive(Default)]
+pub struct FakeWire {
+    pub foreign: Mutex<HashSet<IpAddr>>,
+    pub blind: AtomicBool,
+    pub asked: Mutex<Vec<IpAddr>>,
+}
+
+impl Wire for FakeWire {
+    fn probe(&self, question: &WireQuestion) -> WireLook {
+        self.asked.lock().push(question.address);
+        if self.blind.load(Ordering::Relaxed) {
+            return WireLook::Blind { why: "told so".into() };
+        }
+        if self.foreign.lock().contains(&question.address) {
+            return WireLook::Answered { mac: [2, 0, 0, 0, 0, 1] };
+        }
+        WireLook::Silent
     }
 }
 

@@ -1,0 +1,179 @@
+//! Before an address is given: is anybody on the wire who answers for it? Asked where the pool says so (`spec.probe`),
+//! and always for an address in quarantine or in a store that does not know yet what is alive.
+//!
+//! An answer puts the address into quarantine, and the ADD decides anew. Silence is permission, not proof, and counts
+//! only if the witness was heard at all; where it is blind, an address that needs permission is not given.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::lease::{AttemptId, Lease, LeaseKey, LeaseState, QuarantineCause};
+use tenure_core::ledger::{Hold, Status};
+use tenure_core::objects::Probe;
+use tenure_core::ports::{WireLook, WireQuestion};
+use tenure_store::{Row, StoreError, Write};
+
+use crate::add::random;
+use crate::choose::Choice;
+use crate::proof::is_unproved;
+use crate::{AddRequest, Engine, EngineError};
+
+/// So many other holders are asked as well, to know that the witness is heard.
+const MAX_CONTROLS: usize = 4;
+/// A holder that has its address for so long has surely brought it up.
+const CONTROL_AGE: Duration = Duration::from_secs(60);
+
+/// How much a probe matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Not at all.
+    None,
+    /// An answer forbids the address; a blind witness does not.
+    Useful,
+    /// Only valid silence permits the address.
+    Required,
+}
+
+impl Engine {
+    /// The choice, if nobody answers for its addresses; none if it has to be made anew.
+    ///
+    /// # Errors
+    /// A row cannot be written.
+    pub(crate) async fn clear_on_wire(
+        self: &Arc<Self>,
+        request: &AddRequest,
+        mut choice: Choice,
+    ) -> Result<Option<Choice>, EngineError> {
+        let mut asked = Vec::new();
+        for hold in choice.holds.iter() {
+            let need = self.need(hold);
+            if need != Need::None {
+                asked.push((hold.key.clone(), need, self.ask(request, &hold.key)));
+            }
+        }
+        let mut clear = true;
+        for (key, need, look) in asked {
+            let look = look.await.map_err(|e| EngineError::Bug {
+                what: format!("a probe ended without an answer: {e}"),
+            })??;
+            match (look, need) {
+                (WireLook::Silent, _) => self.counters.probes_silent.one(),
+                (WireLook::Answered { mac }, _) => {
+                    self.counters.probes_answered.one();
+                    clear = false;
+                    if let Some(hold) = choice.holds.take(&key) {
+                        self.quarantine(request, &choice, (hold, mac)).await?;
+                    }
+                }
+                (WireLook::Blind { why }, Need::Required) => {
+                    self.counters.probes_blind.one();
+                    tracing::warn!(address = %key, why, "an address in quarantine cannot be probed and stays there");
+                    clear = false;
+                    if let Some(hold) = choice.holds.take(&key) {
+                        self.stay_quarantined(hold);
+                    }
+                }
+                (WireLook::Blind { why }, _) => {
+                    self.counters.probes_blind.one();
+                    tracing::info!(address = %key, why, "the wire witness is blind; the address is given without a probe");
+                }
+            }
+        }
+        Ok(clear.then_some(choice))
+    }
+
+    /// Whether a quarantined address could be probed at all for this ADD.
+    pub(crate) fn may_probe(&self, request: &AddRequest, key: &LeaseKey) -> bool {
+        let allowed = self.probe_setting(key) != Probe::Never;
+        allowed && request.link.is_some() && self.ports.wire.is_some()
+    }
+
+    fn probe_setting(&self, key: &LeaseKey) -> Probe {
+        let state = self.state.lock();
+        let pool = state.ledger.pool_of(key).and_then(|pool| state.ledger.pool(pool));
+        pool.map_or(Probe::Never, |pool| pool.spec.probe)
+    }
+
+    fn need(&self, hold: &Hold) -> Need {
+        if hold.prior.is_some_and(|slot| matches!(slot.status, Status::Quarantined { .. })) {
+            return Need::Required;
+        }
+        match self.probe_setting(&hold.key) {
+            Probe::Always => Need::Useful,
+            Probe::Unproven if hold.prior.as_ref().is_some_and(is_unproved) => Need::Useful,
+            Probe::Unproven | Probe::Never => Need::None,
+        }
+    }
+
+    /// Asks on a thread of its own; all addresses of a set are asked for at once.
+    fn ask(
+        self: &Arc<Self>,
+        request: &AddRequest,
+        key: &LeaseKey,
+    ) -> tokio::task::JoinHandle<Result<WireLook, EngineError>> {
+        let (engine, link, key) = (self.clone(), request.link.clone(), key.clone());
+        tokio::spawn(async move {
+            let (Some(link), Some(wire)) = (link, engine.ports.wire.clone()) else {
+                let why = "this kind of network has no method to ask on the wire".to_owned();
+                return Ok(WireLook::Blind { why });
+            };
+            let (gateway, controls) = engine.controls_for(&key);
+            let question = WireQuestion { link, address: key.address, gateway, controls };
+            engine.run(engine.probes.clone(), move |_| wire.probe(&question)).await
+        })
+    }
+
+    fn controls_for(&self, key: &LeaseKey) -> (Option<IpAddr>, Vec<IpAddr>) {
+        let now = self.now().moment;
+        let state = self.state.lock();
+        let Some(pool) = state.ledger.pool_of(key) else { return (None, Vec::new()) };
+        let gateway = state.ledger.pool(pool).and_then(|pool| pool.spec.gateway);
+        (gateway, state.ledger.steady_holders(pool, CONTROL_AGE, now, MAX_CONTROLS))
+    }
+
+    /// Writes that a foreign machine has the address. A record needs a holder; that of a wire quarantine has no rights.
+    async fn quarantine(
+        self: &Arc<Self>,
+        request: &AddRequest,
+        choice: &Choice,
+        (hold, mac): (Hold, [u8; 6]),
+    ) -> Result<(), EngineError> {
+        let key = hold.key.clone();
+        tracing::error!(
+            address = %key, mac = mac.map(|byte| format!("{byte:02x}")).join(":"),
+            "a foreign machine answers for this address: it is quarantined, another one is given"
+        );
+        let wall = self.now().wall;
+        let state = LeaseState::Quarantined { at: wall, cause: QuarantineCause::Wire };
+        let write = match hold.prior {
+            None => {
+                let attempt = AttemptId(random()?);
+                let lease = self.new_lease(request, None, choice, attempt, &key, None)?;
+                Write::Create(Lease { state, sticky: None, ..lease })
+            }
+            Some(prior) => {
+                let Row { mut lease, revision } = self.prior_row(&key, prior.revision).await?;
+                lease.state = state;
+                Write::Replace { lease, expect: revision }
+            }
+        };
+        // The commit tells the ledger what stands there; a failed one leaves it in doubt, and the hold goes back.
+        let outcome = self.commit(vec![write], Vec::new()).await;
+        self.state.lock().ledger.cancel(hold, self.now());
+        match outcome {
+            Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stay_quarantined(&self, hold: Hold) {
+        let now = self.now();
+        let (key, prior) = (hold.key.clone(), hold.prior);
+        let mut state = self.state.lock();
+        state.ledger.cancel(hold, now);
+        if let Some(prior) = prior {
+            state.ledger.note_probed(&key, prior.generation, now);
+        }
+    }
+}
