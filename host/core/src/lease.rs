@@ -136,6 +136,8 @@ pub enum QuarantineCause {
     Operator(Box<str>),
     /// Two holders claim it after the store went back in time.
     TwoClaims,
+    /// It was found on a link of a container of which the store knows nothing.
+    Found,
 }
 
 /// The durable state of an address that has a row; one without a row is free.

@@ -109,10 +109,57 @@ pub trait Kernel: Send + Sync {
     /// [`WitnessError`] when the dump is incomplete or the self-test failed: nothing may be concluded.
     fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError>;
 
+    /// All addresses that stand on links of network namespaces of this machine other than the daemon's own, for a
+    /// daemon whose store went back in time: what is alive without a lease shows here. Gives the namespaces ids and
+    /// leaves nothing else behind. Blocks for up to seconds.
+    ///
+    /// It is no snapshot: an address that was answered a moment ago is on no link yet, and one that changes
+    /// its namespace meanwhile may be missed.
+    ///
+    /// # Errors
+    /// [`WitnessError`] when the self-test failed. Whatever else could not be seen is [`Census::incomplete`].
+    fn census(&self) -> Result<Census, WitnessError> {
+        Err(WitnessError::Off { why: "it takes no census".to_owned() })
+    }
+
     /// Who keeps a namespace, in words. For people only: an empty list proves nothing.
     fn kept_by(&self, _netns: &Netns) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// What a census saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "an address that is missing here is free only if the census was complete"]
+pub struct Census {
+    /// In no order. An address that stands in two namespaces comes twice.
+    pub sightings: Vec<Sighting>,
+    /// Why something may be missing, none if all was looked at. What it lacks is *unknown*, never free.
+    pub incomplete: Option<String>,
+}
+
+/// An address on a link.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sighting {
+    /// Where it was seen.
+    pub place: Place,
+    /// The name of the link in there; empty if the link was taken away before it could be asked for.
+    pub ifname: String,
+    /// Any unicast address but loopback and IPv6 link-local, whether it is in use, tentative or a duplicate.
+    pub address: IpAddr,
+}
+
+/// A network namespace in which an address was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A known one; it has an id in the daemon's own namespace.
+    Netns(Netns),
+    /// Nothing but this id shows it (a socket keeps it alive, say): that it lives is certain, which one it is nobody
+    /// can say. It is the one that a lease of this boot recorded with this id, unless that one ended.
+    Hidden {
+        /// Its id in the daemon's own namespace.
+        nsid: i32,
+    },
 }
 
 /// One complete look. Answers are about the moment of [`Kernel::look`] or later, never earlier.

@@ -6,6 +6,7 @@
 mod args;
 mod clock;
 mod config;
+mod high_water;
 mod identity;
 mod log;
 mod manifests;

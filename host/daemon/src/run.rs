@@ -10,11 +10,13 @@ use anyhow::Context as _;
 use tenure_cni::{EngineVerbs, Service, Spool};
 use tenure_core::time::Clock;
 use tenure_engine::Background;
+use tenure_store::Store as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::high_water::HighWater;
 use crate::{log, metrics, spool, wiring};
 
 /// Decisions, looks and reads of the store run there; each is short, and each thread costs memory.
@@ -51,8 +53,12 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let policies = wiring::build_policies(config, clock.clone())?;
     let ports = wiring::ports(&store, policies, kernel, clock);
-    let engine = wiring::build_engine(ports, node, config)?;
+    let mark = Arc::new(HighWater::beside(&config.cni.socket, node.boot.to_string()));
+    let went_back = wiring::check_history(&store, &mark).await?;
+    let engine = wiring::build_engine(ports, node, (config, went_back))?;
     wiring::apply_manifests(&engine, is_new, args.manifests.as_deref()).await?;
+    engine.learn_what_lives().await?;
+    let noting = tokio::spawn(mark.clone().note_forever(store.clone()));
 
     let background = Background::start(&engine);
     let verbs = EngineVerbs::new(engine.clone());
@@ -74,6 +80,8 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     cni.shutdown().await;
     admin.shutdown().await;
     drain.abort();
+    noting.abort();
+    mark.note(&store.identity());
     background.stop().await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     Ok(())

@@ -13,6 +13,7 @@ use tenure_store::{RedbOptions, RedbStore, Store as _};
 use tenure_witness::KernelWitness;
 
 use crate::config::Config;
+use crate::high_water::HighWater;
 use crate::identity::{self, Remembered};
 use crate::manifests;
 
@@ -42,6 +43,23 @@ pub(crate) fn build_witness(config: &Config) -> anyhow::Result<(Arc<KernelWitnes
     Ok((Arc::new(witness), node))
 }
 
+/// Whether the store went back in time: then it begins a new life.
+pub(crate) async fn check_history(
+    store: &Arc<RedbStore>,
+    mark: &HighWater,
+) -> anyhow::Result<Option<String>> {
+    let went_back = mark.went_back(&store.identity());
+    if let Some(why) = &went_back {
+        let epoch = store.raise_epoch().await?;
+        tracing::error!(
+            why,
+            epoch = epoch.0,
+            "nothing is given before it is known what is alive on this machine"
+        );
+    }
+    Ok(went_back)
+}
+
 pub(crate) fn build_policies(
     config: &Config,
     clock: Arc<dyn Clock>,
@@ -59,9 +77,10 @@ pub(crate) fn build_policies(
 pub(crate) fn build_engine(
     ports: Ports,
     node: NodeRef,
-    config: &Config,
+    (config, went_back): (&Config, Option<String>),
 ) -> anyhow::Result<Arc<Engine>> {
     let options = Options {
+        went_back,
         sweep: config.reclaim.sweep.0,
         rows_kept: config.store.rows_kept,
         ..Options::new(node)

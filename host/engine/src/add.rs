@@ -66,6 +66,7 @@ impl Engine {
     async fn add_inner(self: &Arc<Self>, request: AddRequest) -> Result<AddAnswer, EngineError> {
         let guard = self.locks.lock(&request.attachment).await?;
         self.settle_doubts().await?;
+        self.learn_what_lives().await?;
         let patience = Instant::now() + request.wait;
         let question = request.clone();
         let met = self.blocking(move |engine| engine.meet(&question)).await??;

@@ -68,6 +68,9 @@ impl Engine {
                 }
                 (WireLook::Blind { why }, Need::Required) => {
                     self.counters.probes_blind.one();
+                    if let Some(unknown) = self.not_known() {
+                        return Err(EngineError::Unsettled { why: unknown, blind: why });
+                    }
                     tracing::warn!(address = %key, why, "an address in quarantine cannot be probed and stays there");
                     clear = false;
                     if let Some(hold) = choice.holds.take(&key) {
@@ -97,6 +100,9 @@ impl Engine {
 
     fn need(&self, hold: &Hold) -> Need {
         if hold.prior.is_some_and(|slot| matches!(slot.status, Status::Quarantined { .. })) {
+            return Need::Required;
+        }
+        if self.not_known().is_some() {
             return Need::Required;
         }
         match self.probe_setting(&hold.key) {

@@ -35,6 +35,8 @@ pub struct Counters {
     pub probes_answered: Count,
     /// Probes that said nothing.
     pub probes_blind: Count,
+    /// Addresses found on links of which the store knew nothing.
+    pub found: Count,
     /// Sweeps completed.
     pub sweeps: Count,
     /// Sweeps in which the kernel witness was silent.

@@ -17,6 +17,7 @@ use tenure_store::{Contents, ImportMode, Row, Store};
 use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::EngineError;
+use crate::census::Unsettled;
 use crate::counters::Counters;
 use crate::locks::AttachmentLocks;
 use crate::proof::Proofs;
@@ -52,6 +53,8 @@ pub struct Options {
     pub jobs: usize,
     /// So many released rows are kept before the oldest ones are forgotten.
     pub rows_kept: usize,
+    /// Why the store is known to have gone back in time, if it is: nothing is given before it is known what is alive.
+    pub went_back: Option<String>,
 }
 
 /// The use cases over one store. Share it by `Arc`.
@@ -62,6 +65,8 @@ pub struct Engine {
     pub(crate) state: Mutex<State>,
     /// One at a time: whoever changes objects.
     pub(crate) objects: tokio::sync::Mutex<()>,
+    /// One at a time: whoever finds out what is alive.
+    pub(crate) settling: tokio::sync::Mutex<()>,
     pub(crate) locks: AttachmentLocks,
     pub(crate) jobs: Arc<Semaphore>,
     /// What no caller of a verb waits for: sweeps, looks after releases, listings. One at a time, beside the jobs.
@@ -87,6 +92,8 @@ pub(crate) struct State {
     pub(crate) keys_in_flight: HashSet<Print>,
     /// ADDs that wait for an address.
     pub(crate) waiting: Waiting,
+    /// Set until it is known what is alive on this machine.
+    pub(crate) unsettled: Option<Unsettled>,
 }
 
 // === impl Options ===
@@ -97,7 +104,7 @@ impl Options {
     pub fn new(node: NodeRef) -> Self {
         // A job computes a decision or waits for the kernel for some microseconds: a few per core keep all busy.
         let jobs = std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(4);
-        Self { node, sweep: Duration::from_secs(30), jobs, rows_kept: 100_000 }
+        Self { node, sweep: Duration::from_secs(30), jobs, rows_kept: 100_000, went_back: None }
     }
 }
 
@@ -115,6 +122,9 @@ impl Engine {
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger);
         state.configure(&ports.store.objects()?, now)?;
+        if let Some(why) = &options.went_back {
+            state.unsettled = Some(Unsettled::new(true, why));
+        }
         Ok(Arc::new(Self {
             jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
             background: Arc::new(Semaphore::new(1)),
@@ -123,6 +133,7 @@ impl Engine {
             doubtful: Mutex::default(),
             state: Mutex::new(state),
             objects: tokio::sync::Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
             locks: AttachmentLocks::default(),
             proofs: Proofs::default(),
             suspicions: Mutex::default(),
@@ -155,7 +166,8 @@ impl Engine {
         });
         task.await.map_err(|e| EngineError::Bug {
             what: format!("an import ended without an answer: {e}"),
-        })?
+        })??;
+        self.learn_what_lives().await
     }
 
     /// A store that holds nothing but bundled policies is one that nobody has used yet.
@@ -176,6 +188,7 @@ impl Engine {
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger);
         state.configure(&self.ports.store.objects()?, now)?;
+        state.unsettled = Some(Unsettled::new(true, "the store was replaced by an import"));
         {
             let mut present = self.state.lock();
             // Whoever waits goes on waiting; the pools are other ones perhaps.
@@ -269,7 +282,18 @@ impl State {
             catalogue: Arc::default(),
             keys_in_flight: HashSet::new(),
             waiting: Waiting::default(),
+            unsettled: None,
         }
+    }
+
+    /// Whether the pool may have addresses that it did not have before.
+    fn is_wider(&self, pool: &Pool) -> bool {
+        let before = self.ledger.pool_named(&pool.name).and_then(|index| self.ledger.pool(index));
+        before.is_none_or(|before| {
+            let ranges =
+                |pool: &Pool| (pool.spec.cidr, pool.spec.ranges.clone(), pool.spec.exclude.clone());
+            ranges(before) != ranges(pool)
+        })
     }
 
     /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
@@ -278,6 +302,9 @@ impl State {
         let facts =
             |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
         self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
+        if self.unsettled.is_none() && pools.iter().any(|pool| self.is_wider(pool)) {
+            self.unsettled = Some(Unsettled::new(false, "a pool is new"));
+        }
         self.ledger.configure(pools, &reservations, now);
         self.waiting.wake();
         Ok(())

@@ -50,6 +50,14 @@ pub enum EngineError {
         /// How long this ADD has waited.
         waited: Duration,
     },
+    /// It is not known what is alive, so that an address is given only after a silent probe.
+    #[error("no address is given yet: {why}; and on the wire nobody can be asked: {blind}")]
+    Unsettled {
+        /// Why it is not known.
+        why: String,
+        /// Why the wire witness is blind.
+        blind: String,
+    },
     /// A DEL of the attachment came while its ADD waited for an address.
     #[error("a DEL of this attachment came while it waited for an address; nothing was given")]
     DelCame,
@@ -152,6 +160,7 @@ impl Coded for EngineError {
             Self::NoPool { .. } => "NO_POOL",
             Self::Denied { .. } => "DENIED_BY_POLICY",
             Self::Exhausted { .. } => "POOL_EXHAUSTED",
+            Self::Unsettled { .. } => "UNSETTLED",
             Self::DelCame => "DEL_CAME",
             Self::FixedUnavailable { .. } => "ADDRESS_UNAVAILABLE",
             Self::KeyHeld { .. } => "KEY_HELD",
@@ -180,9 +189,11 @@ impl Coded for EngineError {
             | Self::ConfigChanged { .. }
             | Self::CheckFailed { .. }
             | Self::Refused { .. } => Kind::Refused,
-            Self::Exhausted { .. } | Self::DelCame | Self::Overtaken | Self::Busy { .. } => {
-                Kind::Retry
-            }
+            Self::Exhausted { .. }
+            | Self::Unsettled { .. }
+            | Self::DelCame
+            | Self::Overtaken
+            | Self::Busy { .. } => Kind::Retry,
             Self::FixedUnavailable { kind, .. } | Self::KeyHeld { kind, .. } => *kind,
             Self::BadObject(error) => error.kind(),
             Self::Policy(error) => error.kind(),

@@ -349,6 +349,9 @@ pub(crate) fn cause_text(cause: &QuarantineCause) -> String {
         QuarantineCause::Wire => "a foreign machine answered for it on the wire".to_owned(),
         QuarantineCause::Operator(why) => format!("by an operator ({why})"),
         QuarantineCause::TwoClaims => "two holders claim it".to_owned(),
+        QuarantineCause::Found => {
+            "it was found on a link of a container of which the store knows nothing".to_owned()
+        }
     }
 }
 
@@ -360,7 +363,7 @@ fn quarantine_exits(cause: &QuarantineCause, key: &LeaseKey) -> String {
              it is given after a silent probe; {by_hand}"
         ),
         QuarantineCause::Wire => format!("it is given after a silent probe; {by_hand}"),
-        QuarantineCause::Operator(_) | QuarantineCause::TwoClaims => {
+        QuarantineCause::Operator(_) | QuarantineCause::TwoClaims | QuarantineCause::Found => {
             format!("it is released when its holder is proved gone; {by_hand}")
         }
     }

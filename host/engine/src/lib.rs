@@ -20,6 +20,7 @@ mod again;
 mod assess;
 mod background;
 mod candidates;
+mod census;
 mod check;
 mod choose;
 mod clear;

@@ -89,6 +89,7 @@ impl Engine {
     /// The store failed. A silent witness is no error: everything is kept then.
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
         self.resolve_doubts().await;
+        self.learn_what_lives().await?;
         let bound = self.state.lock().ledger.keys_where(may_have_holder);
         let looked_at = bound.len();
         let mut seen = self.in_background(move |engine| engine.look_at_all(bound)).await?;
@@ -250,7 +251,10 @@ impl Engine {
     }
 
     /// Commits together what can be; a row that somebody else changed meanwhile is left out, not the others.
-    async fn commit_each(self: &Arc<Self>, writes: Vec<Write>) -> Result<Vec<Lease>, EngineError> {
+    pub(crate) async fn commit_each(
+        self: &Arc<Self>,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Lease>, EngineError> {
         let leases = |writes: &[Write]| writes.iter().filter_map(Write::lease).cloned().collect();
         match self.commit(writes.clone(), Vec::new()).await {
             Ok(()) => return Ok(leases(&writes)),

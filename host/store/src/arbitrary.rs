@@ -77,6 +77,7 @@ fn state() -> impl Strategy<Value = LeaseState> {
         Just(QuarantineCause::Unfenced),
         Just(QuarantineCause::Wire),
         Just(QuarantineCause::TwoClaims),
+        Just(QuarantineCause::Found),
         text().prop_map(|why| QuarantineCause::Operator((*why).into())),
     ];
     prop_oneof![

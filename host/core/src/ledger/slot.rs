@@ -178,7 +178,9 @@ impl Slot {
                     let probe_from = match cause {
                         QuarantineCause::Unfenced => Some(now),
                         QuarantineCause::Wire => Some(now.plus(PROBES_APART)),
-                        QuarantineCause::Operator(_) | QuarantineCause::TwoClaims => None,
+                        QuarantineCause::Operator(_)
+                        | QuarantineCause::TwoClaims
+                        | QuarantineCause::Found => None,
                     };
                     let returns = *cause == QuarantineCause::Unfenced;
                     Status::Quarantined { returns, probe_from }

@@ -20,8 +20,8 @@ use tenure_core::lease::{Attachment, Netns, NodeRef, Owner, OwnerKind};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, ObjectName, PoolName};
 use tenure_core::objects::{API_VERSION, Object, PolicySpec};
 use tenure_core::ports::{
-    AddressLook, Kernel, KernelLook, NetnsLook, Policies, PolicyRefusal, PolicyStatus, Wire,
-    WireLook, WireQuestion, WitnessError,
+    AddressLook, Census, Kernel, KernelLook, NetnsLook, Place, Policies, PolicyRefusal,
+    PolicyStatus, Sighting, Wire, WireLook, WireQuestion, WitnessError,
 };
 use tenure_core::time::{Clock, Moment, WallMs};
 use tenure_engine::{AddRequest, DelRequest, Engine, NetnsRef, Options, Ports};
@@ -41,7 +41,7 @@ impl Site {
         let (store, kernel) = (Arc::new(MemoryStore::new()), Arc::new(FakeKernel::default()));
         let (policies, clock) = (Arc::new(FakePolicies::default()), Arc::new(HandClock::default()));
         let wire = Arc::new(FakeWire::default());
-        let engine = start(&store, &kernel, &policies, (&clock, &wire), "boot-1");
+        let engine = start(&store, &kernel, &policies, (&clock, &wire), ("boot-1", None));
         let site = Self { store, kernel, policies, clock, wire, engine };
         site.apply(pools).await;
         site
@@ -52,10 +52,18 @@ impl Site {
         self.engine.apply(objects, false).await.unwrap();
     }
 
+    /// The daemon starts on another store, knowing or not knowing that it is another one.
+    pub fn restart_on(&mut self, store: MemoryStore, went_back: bool) {
+        self.store = Arc::new(store);
+        let rest = (&self.clock, &self.wire);
+        let why = went_back.then(|| "told so".to_owned());
+        self.engine = start(&self.store, &self.kernel, &self.policies, rest, ("boot-1", why));
+    }
+
     /// The daemon ends and starts again; everything in memory is lost.
     pub fn restart(&mut self, boot: &str) {
         let rest = (&self.clock, &self.wire);
-        self.engine = start(&self.store, &self.kernel, &self.policies, rest, boot);
+        self.engine = start(&self.store, &self.kernel, &self.policies, rest, (boot, None));
     }
 
     pub async fn add(&self, container: &str) -> Result<Vec<IpAddr>, tenure_engine::EngineError> {
@@ -114,7 +122,7 @@ fn start(
     kernel: &Arc<FakeKernel>,
     policies: &Arc<FakePolicies>,
     (clock, wire): (&Arc<HandClock>, &Arc<FakeWire>),
-    boot: &str,
+    (boot, went_back): (&str, Option<String>),
 ) -> Arc<Engine> {
     let node =
         NodeRef { name: "node".into(), uid: "".into(), agent: "agent".into(), boot: boot.into() };
@@ -125,7 +133,7 @@ fn start(
         wire: Some(wire.clone()),
         clock: clock.clone(),
     };
-    Engine::start(ports, Options::new(node)).unwrap()
+    Engine::start(ports, Options { went_back, ..Options::new(node) }).unwrap()
 }
 
 pub fn pool(name: &str, spec: &Value) -> Object {
@@ -219,7 +227,7 @@ impl Kernel for FakeKernel {
         let state = self.state.lock();
         let cookie = state.paths.get(path);
         let cookie = *cookie.ok_or_else(|| WitnessError::NoSuchNamespace { path: path.into() })?;
-        Ok(Netns { cookie, dev: 4, ino: cookie % 3, nsid: Some(cookie as i32) })
+        Ok(netns(cookie))
     }
 
     fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
@@ -228,9 +236,31 @@ impl Kernel for FakeKernel {
         }
         Ok(Box::new(Look(self.state.lock().clone())))
     }
+
+    fn census(&self) -> Result<Census, WitnessError> {
+        if self.silent.load(Ordering::Relaxed) {
+            return Err(WitnessError::Off { why: "silenced".into() });
+        }
+        Ok(self.state.lock().census())
+    }
 }
 
 struct Look(KernelState);
+
+impl KernelState {
+    fn census(&self) -> Census {
+        let sighting = |(cookie, address): &(u64, IpAddr)| Sighting {
+            place: Place::Netns(netns(*cookie)),
+            ifname: "eth0".into(),
+            address: *address,
+        };
+        Census { sightings: self.links.iter().map(sighting).collect(), incomplete: None }
+    }
+}
+
+fn netns(cookie: u64) -> Netns {
+    Netns { cookie, dev: 4, ino: cookie % 3, nsid: Some(cookie as i32) }
+}
 
 impl KernelLook for Look {
     fn namespace(&self, netns: &Netns) -> NetnsLook {

@@ -78,6 +78,7 @@ pub fn all_states() -> Vec<Lease> {
         quarantined(QuarantineCause::Wire),
         quarantined(QuarantineCause::Operator("cable".into())),
         quarantined(QuarantineCause::TwoClaims),
+        quarantined(QuarantineCause::Found),
     ];
     let with = |(n, state)| {
         let mut lease = Lease { state, ..nth(n) };

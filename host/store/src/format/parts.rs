@@ -74,6 +74,7 @@ pub(super) enum CauseV1<'a> {
     Wire,
     Operator(&'a str),
     TwoClaims,
+    Found,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +206,7 @@ impl<'a> CauseV1<'a> {
             QuarantineCause::Wire => Self::Wire,
             QuarantineCause::Operator(why) => Self::Operator(why),
             QuarantineCause::TwoClaims => Self::TwoClaims,
+            QuarantineCause::Found => Self::Found,
         }
     }
 
@@ -214,6 +216,7 @@ impl<'a> CauseV1<'a> {
             Self::Wire => QuarantineCause::Wire,
             Self::Operator(why) => QuarantineCause::Operator(why.into()),
             Self::TwoClaims => QuarantineCause::TwoClaims,
+            Self::Found => QuarantineCause::Found,
         }
     }
 }

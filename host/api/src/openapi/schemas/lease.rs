@@ -127,6 +127,7 @@ pub(in crate::openapi) enum QuarantineCause {
     Wire,
     Operator(String),
     TwoClaims,
+    Found,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -88,6 +88,10 @@ fn state(view: &LeaseView) -> String {
                 QuarantineCause::Unfenced => "its node is lost and not fenced".to_owned(),
                 QuarantineCause::Wire => "a foreign machine answered for it".to_owned(),
                 QuarantineCause::TwoClaims => "two holders claim it".to_owned(),
+                QuarantineCause::Found => {
+                    "it was found on a link of a container of which the store knows nothing"
+                        .to_owned()
+                }
                 QuarantineCause::Operator(why) => format!("by an operator, {why}"),
             };
             format!("Quarantined {} ago ({cause})", age(*at))

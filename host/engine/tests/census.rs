@@ -1,0 +1,154 @@
+//! A store that went back in time, or that never knew: what stands on a link is not given away.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod site;
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use site::Site;
+use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
+use tenure_core::name::IfName;
+use tenure_core::ports::WireLink;
+use tenure_engine::{AddRequest, EngineError};
+use tenure_store::{Contents, ImportMode, MemoryStore, Store as _};
+
+fn pool() -> Value {
+    json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1-10.0.0.4"], "cooldown": "0s"})
+}
+
+/// A site on which these containers hold 10.0.0.1 and so on, each on its link.
+async fn site(containers: &[&str]) -> Site {
+    let site = Site::new(&[("p", pool())]).await;
+    for container in containers {
+        attach(&site, container).await;
+    }
+    site
+}
+
+async fn attach(site: &Site, container: &str) -> IpAddr {
+    let address = site.add(container).await.unwrap()[0];
+    site.kernel.put_on_link(container, address);
+    address
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+async fn lease(site: &Site, text: &str) -> Lease {
+    site.engine.lease(Default::default(), address(text)).await.unwrap().lease
+}
+
+fn cause(lease: &Lease) -> Option<QuarantineCause> {
+    match &lease.state {
+        LeaseState::Quarantined { cause, .. } => Some(cause.clone()),
+        _ => None,
+    }
+}
+
+fn contents(site: &Site) -> Contents {
+    let identity = site.store.identity();
+    let mut leases = Vec::new();
+    site.store.scan(&mut |row| leases.push(row.lease)).unwrap();
+    let objects = site.store.objects().unwrap();
+    Contents { epoch: identity.epoch, revision: identity.revision, objects, leases }
+}
+
+#[tokio::test]
+async fn a_store_deleted_under_live_holders_gives_none_of_their_addresses_away() {
+    let mut site = site(&["a", "b"]).await;
+    site.restart_on(MemoryStore::new(), true);
+    site.apply(&[("p", pool())]).await;
+    assert_eq!(site.add("c").await.unwrap(), [address("10.0.0.3")]);
+    assert_eq!(site.add("d").await.unwrap(), [address("10.0.0.4")]);
+    assert!(site.add("e").await.is_err());
+    for held in ["10.0.0.1", "10.0.0.2"] {
+        assert_eq!(cause(&lease(&site, held).await), Some(QuarantineCause::Found));
+    }
+    site.kernel.end("a");
+    assert_eq!(site.reclaim().await, 1, "the end of the stranger is proved like any other");
+    assert_eq!(site.add("e").await.unwrap(), [address("10.0.0.1")]);
+}
+
+#[tokio::test]
+async fn an_import_of_an_older_state_leaves_the_present_holder_its_address() {
+    let site = site(&["old"]).await;
+    let backup = contents(&site);
+    site.kernel.end("old");
+    site.del("old").await;
+    site.settle().await;
+    for container in ["x", "y", "z", "new"] {
+        attach(&site, container).await;
+    }
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    let first = lease(&site, "10.0.0.1").await;
+    assert_eq!(cause(&first), Some(QuarantineCause::Found), "its recorded holder is over");
+    assert_eq!(first.generation.0, 2);
+    assert!(matches!(site.add("other").await, Err(EngineError::Exhausted { .. })));
+}
+
+#[tokio::test]
+async fn two_live_claims_are_quarantined_for_an_operator() {
+    let site = site(&["a"]).await;
+    let backup = contents(&site);
+    // The recorded holder lives, and another container stands on its address.
+    site.kernel.make("b");
+    site.kernel.put_on_link("b", address("10.0.0.1"));
+    site.kernel.take_off_link("a", address("10.0.0.1"));
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
+    assert_eq!(site.add("c").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn what_the_store_says_rightly_stays_as_it_is() {
+    let mut site = site(&["a", "b"]).await;
+    let backup = contents(&site);
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    assert_eq!(site.held().await, 2);
+    site.restart("boot-1");
+    assert_eq!(attach(&site, "c").await, address("10.0.0.3"));
+    assert_eq!(site.engine.counters().found.get(), 0);
+}
+
+#[tokio::test]
+async fn until_it_is_known_what_is_alive_only_a_silent_probe_permits_an_address() {
+    let mut site = site(&["a"]).await;
+    site.kernel.be_silent(true);
+    site.restart_on(MemoryStore::new(), true);
+    site.apply(&[("p", pool())]).await;
+    let link = Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() });
+    site.wire.foreign.lock().insert(address("10.0.0.1"));
+    let probed = AddRequest { link: link.clone(), ..site.request("b") };
+    // The holder that nobody sees answers, and the next address is asked for.
+    assert_eq!(site.add_as(&probed).await.unwrap(), [address("10.0.0.2")]);
+    site.wire.blind.store(true, Ordering::Relaxed);
+    let blind = AddRequest { link, ..site.request("c") };
+    assert!(matches!(site.add_as(&blind).await, Err(EngineError::Unsettled { .. })));
+    let refused = site.add("c").await.unwrap_err();
+    assert!(matches!(refused, EngineError::Unsettled { .. }), "{refused:?}");
+    site.kernel.be_silent(false);
+    site.clock.pass(std::time::Duration::from_secs(6));
+    assert_ne!(site.add("c").await.unwrap(), [address("10.0.0.1")]);
+    assert_eq!(site.wire.asked.lock().len(), 3, "nobody is asked any more");
+}
+
+#[tokio::test]
+async fn a_silent_witness_keeps_nobody_waiting_where_the_store_is_the_truth() {
+    let mut site = site(&["a"]).await;
+    site.kernel.be_silent(true);
+    site.restart("boot-1");
+    assert_eq!(site.add("b").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn a_new_pool_spares_what_others_already_use() {
+    let site = Site::new(&[]).await;
+    site.kernel.make("foreign");
+    site.kernel.put_on_link("foreign", address("10.0.0.1"));
+    site.apply(&[("p", pool())]).await;
+    assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
+}
