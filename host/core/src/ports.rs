@@ -118,9 +118,7 @@ pub trait Kernel: Send + Sync {
     ///
     /// # Errors
     /// [`WitnessError`] when the self-test failed. Whatever else could not be seen is [`Census::incomplete`].
-    fn census(&self) -> Result<Census, WitnessError> {
-        Err(WitnessError::Off { why: "it takes no census".to_owned() })
-    }
+    fn census(&self) -> Result<Census, WitnessError>;
 
     /// Who keeps a namespace, in words. For people only: an empty list proves nothing.
     fn kept_by(&self, _netns: &Netns) -> Vec<String> {

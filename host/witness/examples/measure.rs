@@ -1,6 +1,6 @@
 //! What the witness costs on this machine: `sudo cargo run --release -p tenure-witness --example measure -- 2000`.
 //!
-//! Makes that many namespaces, each kept by an open descriptor of this process, and prints medians.
+//! Makes that many namespaces with an address each, kept by an open descriptor of this process, and prints medians.
 
 #![expect(
     clippy::expect_used,
@@ -8,12 +8,14 @@
     reason = "a measuring tool: what goes wrong ends it"
 )]
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tenure_core::lease::Netns;
-use tenure_core::ports::{Kernel as _, NetnsLook};
+use tenure_core::ports::{Kernel as _, NetnsLook, Place};
 use tenure_witness::{KernelWitness, Options};
 
 fn main() {
@@ -32,10 +34,12 @@ fn main() {
     let address = "10.0.0.1".parse().expect("an address");
     median("address", all.len().min(500), |i| _ = look.address(&all[i], address));
     median("holders_of", 5, |i| drop(first.holders_of(&all[i])));
+    census("census", &first, &all);
 
     let next = KernelWitness::start(&Options { earlier_home: Some(first.home().cookie) })
         .expect("a witness");
     sweep("first sweep after a restart, nothing visible", &next, &all, NetnsLook::Unknown);
+    census("census after a restart", &next, &all);
     drop(files);
     let begun = Instant::now();
     while all_but(&first, &all, NetnsLook::Gone) > 0 {}
@@ -62,6 +66,15 @@ fn sweep(what: &str, witness: &KernelWitness, all: &[Netns], expected: NetnsLook
     println!("{what}: {:?}, {as_expected} {expected:?}", begun.elapsed());
 }
 
+fn census(what: &str, witness: &KernelWitness, all: &[Netns]) {
+    let known: HashSet<_> = all.iter().map(|netns| Place::Netns(*netns)).collect();
+    let begun = Instant::now();
+    let census = witness.census().expect("a census");
+    let took = begun.elapsed();
+    let ours = census.sightings.iter().filter(|seen| known.contains(&seen.place)).count();
+    println!("{what}: {took:?}, {ours} of ours, gap: {:?}", census.incomplete);
+}
+
 fn median(what: &str, runs: usize, mut act: impl FnMut(usize)) {
     let mut times: Vec<Duration> = (0..runs)
         .map(|i| {
@@ -80,6 +93,8 @@ fn new_namespace() -> File {
         // SAFETY: a network namespace touches neither memory nor descriptors.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
             .expect("a namespace");
+        let address = ["addr", "add", "10.0.0.1/32", "dev", "lo"];
+        Command::new("ip").args(address).status().expect("an address");
         File::open("/proc/thread-self/ns/net").expect("its file")
     });
     made.join().expect("the thread that makes a namespace")

@@ -5,7 +5,7 @@
 //! its work with it. It has left the namespace before it answers; if it cannot leave, it ends, which leaves
 //! too, and the next visit starts another one.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -62,12 +62,28 @@ pub(crate) enum VisitError {
     Failed(#[from] WitnessError),
 }
 
+// === impl VisitError ===
+
+impl From<VisitError> for WitnessError {
+    fn from(error: VisitError) -> Self {
+        match error {
+            VisitError::NotNetwork => system(ENTERING, error),
+            VisitError::Failed(error) => error,
+        }
+    }
+}
+
 // === impl Doorway ===
 
 impl Doorway {
     /// `home` is the namespace to return to.
     pub(crate) fn new(home: OwnedFd) -> Self {
         Self { home, worker: Mutex::new(None) }
+    }
+
+    /// The namespace to return to: the daemon's own.
+    pub(crate) fn home(&self) -> RawFd {
+        self.home.as_raw_fd()
     }
 
     /// The cookie of the namespace, and its file back. A failure closes the file.
@@ -177,8 +193,6 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 /// The cookie of the namespace that `socket` belongs to.
 #[expect(unsafe_code, reason = "no kept crate offers SO_NETNS_COOKIE")]
 pub(crate) fn cookie_of(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
-    use std::os::fd::AsRawFd as _;
-
     let mut cookie = 0_u64;
     // The kernel insists on exactly eight bytes.
     let mut length: libc::socklen_t = 8;

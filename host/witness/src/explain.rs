@@ -85,12 +85,13 @@ pub(crate) fn holders_of(inner: &Inner, netns: &Netns) -> Vec<NamespaceHolder> {
 
 impl Search<'_> {
     fn process(&mut self, pid: u32) {
-        let tasks = proc::numbers_in(&proc::path_of(pid, "task"));
+        let tasks = proc::numbers_in(&proc::path_of(pid, "task")).unwrap_or_default();
         // Threads of a process mostly share one namespace.
         let mut seen = HashSet::new();
         for task in tasks {
             let link = proc::path_of(pid, &format!("task/{task}/ns/net"));
-            let new = proc::network_inode(&link).is_some_and(|ino| seen.insert(ino));
+            let ino = proc::network_inode(&link).ok().flatten();
+            let new = ino.is_some_and(|ino| seen.insert(ino));
             if new && self.is_it(&link) {
                 self.add(pid, Hold::Process);
                 return;
@@ -99,7 +100,7 @@ impl Search<'_> {
     }
 
     fn descriptors(&mut self, pid: u32) {
-        for fd in proc::numbers_in(&proc::path_of(pid, "fd")) {
+        for fd in proc::numbers_in(&proc::path_of(pid, "fd")).unwrap_or_default() {
             let link = proc::path_of(pid, &format!("fd/{fd}"));
             if self.is_it(&link) {
                 self.add(pid, Hold::Descriptor { fd });
@@ -108,7 +109,7 @@ impl Search<'_> {
     }
 
     fn mounts(&mut self, pid: u32) {
-        for mount in proc::network_mounts(pid) {
+        for mount in proc::network_mounts(pid).unwrap_or_default() {
             let below_root = mount.path.strip_prefix("/").unwrap_or(&mount.path);
             let seen_from_here = proc::path_of(pid, "root").join(below_root);
             if mount.ino == self.netns.ino && self.proves(&seen_from_here) {
@@ -118,7 +119,7 @@ impl Search<'_> {
     }
 
     fn is_it(&mut self, link: &Path) -> bool {
-        proc::network_inode(link) == Some(self.netns.ino) && self.proves(link)
+        proc::network_inode(link).is_ok_and(|ino| ino == Some(self.netns.ino)) && self.proves(link)
     }
 
     /// Whether the inode is worn by the namespace that is meant.

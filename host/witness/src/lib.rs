@@ -12,6 +12,7 @@
 //! look      watch -> memory (which ids ended until now) -> Look
 //! namespace Look: memory: who wears the id? else the kernel: does it exist? else visible: one pass over handles
 //! address   Look: namespace alive -> RTM_GETADDR in the namespace by its id -> still the same wearer?
+//! census    nsid: all ids -> handles: everything visible, identified -> the ids that are left, by RTM_GETADDR
 //! ```
 //!
 //! # Invariants
@@ -22,14 +23,19 @@
 //!   daemon that was moved would otherwise find every holder dead.
 //! - *No listing of ids is believed.* The kernel's `RTM_GETNSID` dump ends after one page, 134 ids, and says
 //!   that it is complete (seen on 6.18); on kernels where it goes on, an entry that ends between two pages
-//!   makes it skip a living one unflagged. So the end of an id is heard as an event (`RTM_DELNSID`; lost
+//!   makes it skip a living one unflagged; only a listing that is shorter than any page counts. So the end of an id is heard as an event (`RTM_DELNSID`; lost
 //!   events are flagged, and then all is asked anew), and gone is said only after the kernel denies the
-//!   single id.
+//!   single id; and when ids must be found that nobody remembers, a range that holds all of them is asked through.
 //! - *The cookie decides.* Inode numbers and low namespace ids are reused at once; what an id wore is
 //!   believed only while no end of that id was announced since.
 //! - *Nothing is held.* A namespace is entered by one thread of ours that has left it again before the answer, and
 //!   descriptors of it are closed by then. Ids pin nothing.
-//! - *Silent when broken.* If the self-test fails, every look is an error.
+//! - *Silent when broken.* If the self-test fails, every look and every census is an error.
+//! - *A census is whole or says that it is not.* Every namespace that a daemon in this place has met in this boot
+//!   has an id here, so none of them is missed, whoever or whatever keeps it alive. Beyond those it finds what
+//!   processes, threads, mounts and descriptors show; what neither an id nor any of these shows (a socket in a
+//!   namespace that no daemon here ever met) no call of the kernel tells before Linux has one that lists
+//!   namespaces.
 //!
 //! The threads that call in here must be in the namespace that the process started in.
 //!
@@ -41,11 +47,14 @@
 //! [`NetnsLook::Gone`]: tenure_core::ports::NetnsLook::Gone
 
 mod address;
+mod census;
 mod doorway;
 mod error;
 mod explain;
+mod handles;
 mod look;
 mod memory;
+mod message;
 mod namespace_file;
 mod netlink;
 mod nsid;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tenure_core::lease::Netns;
+
 use crate::watch::{EndWatch, Heard};
 
 /// Cookies of ended namespaces are remembered in two halves of this size (some 20 bytes each): a lease
@@ -19,7 +21,7 @@ pub(crate) struct Memory {
 
 #[derive(Debug)]
 struct Worn {
-    cookie: u64,
+    netns: Netns,
     /// No end of the id was heard since, nor could one have been missed.
     sure: bool,
 }
@@ -39,15 +41,17 @@ impl Memory {
         Self { watch, by_id: HashMap::new(), by_cookie: HashMap::new(), departed }
     }
 
-    /// The namespace with this cookie wears this id. The caller holds it open: it cannot end meanwhile.
-    pub(crate) fn learn(&mut self, id: i32, cookie: u64) {
+    /// The namespace lives and wears its id; without an id there is nothing to learn. The caller holds it open: it
+    /// cannot end meanwhile.
+    pub(crate) fn learn(&mut self, netns: Netns) {
         // An end of the same id that was heard before is about an earlier wearer and must not count against
         // this one.
         self.catch_up();
-        let earlier = self.by_id.insert(id, Worn { cookie, sure: true });
-        self.by_cookie.insert(cookie, id);
-        if let Some(earlier) = earlier.filter(|earlier| earlier.cookie != cookie) {
-            self.depart(earlier.cookie, id);
+        let Some(id) = netns.nsid else { return };
+        let earlier = self.by_id.insert(id, Worn { netns, sure: true });
+        self.by_cookie.insert(netns.cookie, id);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.netns.cookie != netns.cookie) {
+            self.depart(earlier.netns.cookie, id);
         }
     }
 
@@ -75,13 +79,18 @@ impl Memory {
     /// The id ended. If another namespace wears it already, memory says nothing of that one, which is safe.
     pub(crate) fn forget(&mut self, id: i32) {
         if let Some(worn) = self.by_id.remove(&id) {
-            self.depart(worn.cookie, id);
+            self.depart(worn.netns.cookie, id);
         }
     }
 
-    /// The cookie of the namespace that wears `id`, if that can be believed.
+    /// The namespace that wears `id`, if that can be believed.
+    pub(crate) fn namespace(&self, id: i32) -> Option<Netns> {
+        self.by_id.get(&id).filter(|worn| worn.sure).map(|worn| worn.netns)
+    }
+
+    /// Its cookie.
     pub(crate) fn wearer(&self, id: i32) -> Option<u64> {
-        self.by_id.get(&id).filter(|worn| worn.sure).map(|worn| worn.cookie)
+        self.namespace(id).map(|netns| netns.cookie)
     }
 
     /// The id that the namespace wears, or wore when it was last seen. None if this process has not seen the
@@ -130,8 +139,9 @@ mod tests {
     #[test]
     fn an_id_with_a_new_wearer_is_believed_and_the_old_wearer_counts_as_seen() {
         let mut memory = Memory::new(EndWatch::open().unwrap());
-        memory.learn(i32::MAX, 1);
-        memory.learn(i32::MAX, 2);
+        let wears_it = |cookie| Netns { cookie, dev: 4, ino: 7, nsid: Some(i32::MAX) };
+        memory.learn(wears_it(1));
+        memory.learn(wears_it(2));
         assert_eq!(memory.wearer(i32::MAX), Some(2));
         let wore = [1, 2, 3].map(|cookie| memory.id_of(cookie));
         assert_eq!(wore, [Some(i32::MAX), Some(i32::MAX), None]);

@@ -6,10 +6,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ALIGNTO, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use parking_lot::Mutex;
@@ -19,6 +16,7 @@ use tenure_core::ports::WitnessError;
 
 use crate::doorway::cookie_of;
 use crate::error::system;
+use crate::message::{Message, encoded, messages_of};
 
 /// The kernel fills datagrams of a dump up to 32 KiB; twice that is never cut.
 const DATAGRAM_BYTES: usize = 64 * 1024;
@@ -26,12 +24,18 @@ const DATAGRAM_BYTES: usize = 64 * 1024;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// A dump that changes under us is tried so often before it counts as incomplete.
 const DUMP_TRIES: usize = 5;
+/// Questions that are asked at once: their answers, about 1 KiB each with what the kernel adds, must fit into
+/// the socket's queue, which holds 208 KiB unless someone made it smaller.
+pub(crate) const MAX_BATCH: usize = 64;
 
 /// An open rtnetlink socket.
 #[derive(Debug)]
 pub(crate) struct Route {
     socket: Socket,
+    /// Number of the question that was asked last.
     sequence: u32,
+    /// Number of the first question whose answer is still of interest.
+    first: u32,
     datagram: Vec<u8>,
 }
 
@@ -55,8 +59,6 @@ pub(crate) enum RouteError {
     #[error("{act} failed: {why}")]
     System { act: &'static str, why: String },
 }
-
-type Message = NetlinkMessage<RouteNetlinkMessage>;
 
 // === impl IdleRoutes ===
 
@@ -100,7 +102,7 @@ impl Route {
             }
             Err(errno) => return Err(failure("reading the cookie of a netlink socket", errno)),
         }
-        Ok(Self { socket, sequence: 0, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
+        Ok(Self { socket, sequence: 0, first: 0, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
     /// Asks for one thing: the answer.
@@ -108,21 +110,38 @@ impl Route {
         &mut self,
         question: RouteNetlinkMessage,
     ) -> Result<RouteNetlinkMessage, RouteError> {
-        self.send(question, NLM_F_REQUEST)?;
-        loop {
+        let mut answers = self.get_each(vec![question])?;
+        answers.pop().unwrap_or(Err(Errno::IO)).map_err(RouteError::Refused)
+    }
+
+    /// Asks for several things at once, at most [`MAX_BATCH`]: the answer to each, in the order of the questions.
+    pub(crate) fn get_each(
+        &mut self,
+        questions: Vec<RouteNetlinkMessage>,
+    ) -> Result<Vec<Result<RouteNetlinkMessage, Errno>>, RouteError> {
+        let count = questions.len();
+        self.send(questions, NLM_F_REQUEST)?;
+        let mut answers = Vec::with_capacity(count);
+        let mut next = self.first;
+        while answers.len() < count {
             for message in self.receive()? {
-                match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => return Ok(answer),
-                    NetlinkPayload::Error(error) => return Err(refusal(error.raw_code())),
-                    _ => {}
+                if message.header.sequence_number != next {
+                    return Err(RouteError::Incomplete);
                 }
+                answers.push(match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => Ok(answer),
+                    NetlinkPayload::Error(error) => Err(errno(error.raw_code())),
+                    _ => return Err(RouteError::Incomplete),
+                });
+                next = next.wrapping_add(1);
             }
         }
+        Ok(answers)
     }
 
     /// Asks for a change and waits until the kernel confirms it.
     pub(crate) fn change(&mut self, question: RouteNetlinkMessage) -> Result<(), RouteError> {
-        self.send(question, NLM_F_REQUEST | NLM_F_ACK)?;
+        self.send(vec![question], NLM_F_REQUEST | NLM_F_ACK)?;
         loop {
             for message in self.receive()? {
                 match message.payload {
@@ -140,7 +159,7 @@ impl Route {
         question: RouteNetlinkMessage,
         keep: impl Fn(RouteNetlinkMessage) -> Option<T>,
     ) -> Result<Vec<T>, RouteError> {
-        self.send(question, NLM_F_REQUEST | NLM_F_DUMP)?;
+        self.send(vec![question], NLM_F_REQUEST | NLM_F_DUMP)?;
         let (mut kept, mut interrupted) = (Vec::new(), false);
         loop {
             for message in self.receive()? {
@@ -158,20 +177,18 @@ impl Route {
         }
     }
 
-    fn send(&mut self, question: RouteNetlinkMessage, flags: u16) -> Result<(), RouteError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        let sent = self.socket.send(&bytes, 0);
+    fn send(&mut self, questions: Vec<RouteNetlinkMessage>, flags: u16) -> Result<(), RouteError> {
+        self.first = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::new();
+        for question in questions {
+            self.sequence = self.sequence.wrapping_add(1);
+            datagram.extend(encoded(question, flags, self.sequence));
+        }
+        let sent = self.socket.send(&datagram, 0);
         sent.map(|_| ()).map_err(|why| failure("asking rtnetlink", why))
     }
 
-    /// The messages of one datagram that answer the present question.
+    /// The messages of one datagram that answer what was asked last.
     fn receive(&mut self) -> Result<Vec<Message>, RouteError> {
         self.datagram.clear();
         let length =
@@ -185,7 +202,8 @@ impl Route {
             return Err(RouteError::Incomplete);
         }
         let mut messages = messages_of(&self.datagram)?;
-        messages.retain(|message| message.header.sequence_number == self.sequence);
+        let asked = self.sequence.wrapping_sub(self.first);
+        messages.retain(|m| m.header.sequence_number.wrapping_sub(self.first) <= asked);
         Ok(messages)
     }
 }
@@ -205,26 +223,15 @@ pub(crate) fn dump<T>(
     Route::open(home)?.dump(question.clone(), &keep)
 }
 
-/// The messages of one datagram.
-pub(crate) fn messages_of(mut datagram: &[u8]) -> Result<Vec<Message>, RouteError> {
-    const ALIGN: usize = NLMSG_ALIGNTO as usize;
-
-    let mut messages = Vec::new();
-    while !datagram.is_empty() {
-        let message = Message::deserialize(datagram)
-            .map_err(|why| failure("decoding an answer of rtnetlink", why))?;
-        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-        messages.push(message);
-        datagram = datagram.get(length.max(1).next_multiple_of(ALIGN)..).unwrap_or_default();
-    }
-    Ok(messages)
-}
-
 fn refusal(code: i32) -> RouteError {
-    RouteError::Refused(Errno::from_raw_os_error(code.saturating_abs()))
+    RouteError::Refused(errno(code))
 }
 
-fn failure(act: &'static str, why: impl std::fmt::Display) -> RouteError {
+fn errno(code: i32) -> Errno {
+    Errno::from_raw_os_error(code.saturating_abs())
+}
+
+pub(crate) fn failure(act: &'static str, why: impl std::fmt::Display) -> RouteError {
     RouteError::System { act, why: why.to_string() }
 }
 
@@ -237,24 +244,6 @@ impl RouteError {
             Self::Refused(errno) => system(act, errno),
             Self::Incomplete => WitnessError::Incomplete,
             Self::System { act, why } => WitnessError::System { act, why },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_datagram_that_is_cut_inside_a_message_is_an_error_and_never_a_shorter_listing() {
-        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(Default::default()));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        let twice = [bytes.clone(), bytes.clone()].concat();
-        assert_eq!(messages_of(&twice).unwrap().len(), 2);
-        for cut in 1..bytes.len() {
-            assert!(messages_of(&twice[..bytes.len() + cut]).is_err(), "cut at {cut}");
         }
     }
 }

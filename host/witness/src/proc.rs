@@ -2,8 +2,11 @@
 //! read is not there.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{Error, ErrorKind, Read as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A mount table is read up to this size: some 100,000 mounts.
@@ -20,16 +23,28 @@ pub(crate) struct NamespaceMount {
 
 /// Ids of all processes, ascending.
 pub(crate) fn processes() -> Vec<u32> {
-    numbers_in(Path::new("/proc"))
+    numbers_in(Path::new("/proc")).unwrap_or_default()
 }
 
-/// The numbers among the names in a folder, ascending.
-pub(crate) fn numbers_in(folder: &Path) -> Vec<u32> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> =
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+/// The numbers among the names in a folder, ascending; none in the folder of a process that vanished.
+pub(crate) fn numbers_in(folder: &Path) -> std::io::Result<Vec<u32>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(why) if is_end(&why) => return Ok(Vec::new()),
+        Err(why) => return Err(why),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) => {
+                numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()))
+            }
+            Err(why) if is_end(&why) => break,
+            Err(why) => return Err(why),
+        }
+    }
     numbers.sort_unstable();
-    numbers
+    Ok(numbers)
 }
 
 /// `/proc/PID/NAME`.
@@ -38,8 +53,28 @@ pub(crate) fn path_of(pid: u32, name: &str) -> PathBuf {
 }
 
 /// The inode of the network namespace that a link of `/proc` stands for. A zombie has none.
-pub(crate) fn network_inode(link: &Path) -> Option<u64> {
-    inode_in(std::fs::read_link(link).ok()?.to_str()?, "net")
+pub(crate) fn network_inode(link: &Path) -> std::io::Result<Option<u64>> {
+    match std::fs::read_link(link) {
+        Ok(target) => Ok(target.to_str().and_then(|target| inode_in(target, "net"))),
+        Err(why) if is_end(&why) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// A number that tells the network namespace of the process or thread with this folder from all others. It may be
+/// read where the namespace itself may not: it is the inode of a file that each namespace has of its own in `/proc`.
+pub(crate) fn network_mark(folder: &Path) -> std::io::Result<Option<u64>> {
+    match std::fs::metadata(folder.join("net/dev")) {
+        Ok(file) => Ok(Some(file.ino())),
+        Err(why) if is_end(&why) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// What the kernel says of processes, threads and descriptors that are no more. For one that goes at this very
+/// moment it may also say that permission is lacking.
+fn is_end(why: &Error) -> bool {
+    why.kind() == ErrorKind::NotFound || why.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The name that a process gives itself.
@@ -58,16 +93,25 @@ pub(crate) fn first_of_each_mount_namespace(pids: &[u32]) -> Vec<u32> {
 }
 
 /// Network namespaces that are mounted where the process sees them.
-pub(crate) fn network_mounts(pid: u32) -> Vec<NamespaceMount> {
-    let Ok(table) = File::open(path_of(pid, "mountinfo")) else { return Vec::new() };
-    let lines = BufReader::new(table.take(MOUNT_TABLE_BYTES)).lines();
-    lines.map_while(Result::ok).filter_map(|line| network_mount(&line)).collect()
+pub(crate) fn network_mounts(pid: u32) -> std::io::Result<Vec<NamespaceMount>> {
+    let mut table = Vec::new();
+    let read = File::open(path_of(pid, "mountinfo"))
+        .and_then(|file| file.take(MOUNT_TABLE_BYTES).read_to_end(&mut table));
+    match read {
+        Ok(length) if length as u64 == MOUNT_TABLE_BYTES => {
+            Err(Error::new(ErrorKind::FileTooLarge, "the table of mounts is longer than 16 MiB"))
+        }
+        Ok(_) => Ok(table.split(|byte| *byte == b'\n').filter_map(network_mount).collect()),
+        // A process that is ending has no mounts any more, and the kernel says so by EINVAL.
+        Err(why) if is_end(&why) || why.kind() == ErrorKind::InvalidInput => Ok(Vec::new()),
+        Err(why) => Err(why),
+    }
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT PATH ...` of `proc_pid_mountinfo(5)`; the root of a namespace file is `net:[INODE]`.
-fn network_mount(line: &str) -> Option<NamespaceMount> {
-    let mut fields = line.split(' ').skip(3);
-    let ino = inode_in(fields.next()?, "net")?;
+fn network_mount(line: &[u8]) -> Option<NamespaceMount> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(3);
+    let ino = inode_in(str::from_utf8(fields.next()?).ok()?, "net")?;
     Some(NamespaceMount { ino, path: unescape(fields.next()?) })
 }
 
@@ -75,12 +119,21 @@ fn inode_in(text: &str, kind: &str) -> Option<u64> {
     text.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(path: &str) -> PathBuf {
-    let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(path.to_owned(), |text, (escape, character)| text.replace(escape, character));
-    PathBuf::from(plain)
+/// The kernel writes space, tab, newline and backslash as three octal digits, and nothing else so.
+fn unescape(mut path: &[u8]) -> PathBuf {
+    let mut plain = Vec::with_capacity(path.len());
+    while let Some((first, rest)) = path.split_first() {
+        let (byte, rest) = match path {
+            [b'\\', b'0', b'4', b'0', rest @ ..] => (b' ', rest),
+            [b'\\', b'0', b'1', b'1', rest @ ..] => (b'\t', rest),
+            [b'\\', b'0', b'1', b'2', rest @ ..] => (b'\n', rest),
+            [b'\\', b'1', b'3', b'4', rest @ ..] => (b'\\', rest),
+            _ => (*first, rest),
+        };
+        plain.push(byte);
+        path = rest;
+    }
+    PathBuf::from(OsString::from_vec(plain))
 }
 
 #[cfg(test)]
@@ -89,15 +142,14 @@ mod tests {
 
     #[test]
     fn a_mount_table_line_gives_the_namespace_and_its_place() {
-        let mount = network_mount(
-            "204 29 0:4 net:[4026532287] /run/netns/a\\040b rw shared:9 - nsfs nsfs rw",
-        );
-        let path = PathBuf::from("/run/netns/a b");
-        assert_eq!(mount, Some(NamespaceMount { ino: 4_026_532_287, path }));
+        let line =
+            b"204 29 0:4 net:[4026532287] /run/netns/a\\040\\134040\xff rw shared:9 - nsfs nsfs rw";
+        let path = PathBuf::from(OsString::from_vec(b"/run/netns/a \\040\xff".to_vec()));
+        assert_eq!(network_mount(line), Some(NamespaceMount { ino: 4_026_532_287, path }));
         for other in
             ["24 29 0:22 / /proc rw - proc proc rw", "1 2 0:4 uts:[1] /x rw - nsfs nsfs rw", ""]
         {
-            assert_eq!(network_mount(other), None, "{other}");
+            assert_eq!(network_mount(other.as_bytes()), None, "{other}");
         }
     }
 }

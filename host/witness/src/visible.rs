@@ -3,17 +3,16 @@
 //! may live all the same.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use tenure_core::lease::Netns;
 
 use crate::doorway::VisitError;
+use crate::handles::{self, Reach};
 use crate::namespace_file::NamespaceFile;
 use crate::netlink::Route;
 use crate::nsid;
-use crate::proc;
 use crate::witness::Inner;
-
-/// Ways to open one namespace that are tried, for processes vanish meanwhile.
-const MAX_PATHS: usize = 4;
 
 /// What the pass found.
 #[derive(Debug, Default)]
@@ -35,11 +34,17 @@ impl Visible {
                 return visible;
             }
         };
-        for paths in paths_by_inode().into_values() {
-            let found = paths.iter().find_map(|path| sight(inner, &mut route, path));
-            visible.by_id.extend(found.and_then(|(id, cookie)| Some((id?, cookie))));
-            visible.cookies.extend(found.map(|(_, cookie)| cookie));
-        }
+        let mut seen = HashSet::new();
+        handles::walk(Reach::Common, |ino, path| {
+            if seen.contains(&ino) {
+                return;
+            }
+            if let Some((id, cookie)) = sight(inner, &mut route, path) {
+                seen.insert(ino);
+                visible.by_id.extend(id.map(|id| (id, cookie)));
+                visible.cookies.insert(cookie);
+            }
+        });
         visible
     }
 
@@ -61,7 +66,7 @@ fn sight(inner: &Inner, route: &mut Route, path: &Path) -> Option<(Option<i32>, 
     if let Some(known) = id.and_then(|id| believed_now(inner, id)) {
         return Some((id, known));
     }
-    let (_pinned, cookie) = match inner.doorway.cookie(file) {
+    let (pinned, cookie) = match inner.doorway.cookie(file) {
         Ok(seen) => seen,
         Err(VisitError::NotNetwork) => return None,
         Err(VisitError::Failed(error)) => {
@@ -69,9 +74,7 @@ fn sight(inner: &Inner, route: &mut Route, path: &Path) -> Option<(Option<i32>, 
             return None;
         }
     };
-    if let Some(id) = id {
-        inner.memory.lock().learn(id, cookie);
-    }
+    inner.memory.lock().learn(Netns { cookie, dev: pinned.dev, ino: pinned.ino, nsid: id });
     Some((id, cookie))
 }
 
@@ -80,28 +83,4 @@ fn believed_now(inner: &Inner, id: i32) -> Option<u64> {
     let mut memory = inner.memory.lock();
     memory.catch_up();
     memory.wearer(id)
-}
-
-fn paths_by_inode() -> HashMap<u64, Vec<PathBuf>> {
-    let mut found: HashMap<u64, Vec<PathBuf>> = HashMap::new();
-    let mut add = |ino, path| {
-        let paths = found.entry(ino).or_default();
-        if paths.len() < MAX_PATHS {
-            paths.push(path);
-        }
-    };
-    let pids = proc::processes();
-    for pid in proc::first_of_each_mount_namespace(&pids) {
-        for mount in proc::network_mounts(pid) {
-            let below_root = mount.path.strip_prefix("/").unwrap_or(&mount.path);
-            add(mount.ino, proc::path_of(pid, "root").join(below_root));
-        }
-    }
-    for pid in pids {
-        let link = proc::path_of(pid, "ns/net");
-        if let Some(ino) = proc::network_inode(&link) {
-            add(ino, link);
-        }
-    }
-    found
 }

@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
-use crate::netlink::messages_of;
+use crate::message::messages_of;
 use crate::nsid::id_in;
 
 /// `RTNLGRP_NSID` of `linux/rtnetlink.h`.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use tenure_core::lease::Netns;
-use tenure_core::ports::{Kernel, KernelLook, WitnessError};
+use tenure_core::ports::{Census, Kernel, KernelLook, WitnessError};
 
+use crate::census;
 use crate::doorway::{Doorway, VisitError, cookie_here};
 use crate::error::{StartError, system};
 use crate::explain::{self, NamespaceHolder};
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) home: Netns,
     /// Whether ids in leases that this process did not write were given in our namespace.
     pub(crate) earlier_ids_count: bool,
+    /// Whether an earlier process of this boot gave its ids in another namespace.
+    pub(crate) was_moved: bool,
     pub(crate) doorway: Doorway,
     routes: IdleRoutes,
     ids: IdSource,
@@ -82,6 +85,13 @@ impl KernelWitness {
         self.inner.home
     }
 
+    fn speaks(&self) -> Result<(), WitnessError> {
+        match &self.self_test {
+            SelfTest::Passed { .. } => Ok(()),
+            SelfTest::Failed { why } => Err(WitnessError::Off { why: why.clone() }),
+        }
+    }
+
     /// Who holds the namespace, at most [`explain::MAX_HOLDERS`], processes first. Takes milliseconds and
     /// more on a full node. For people only: an empty list proves nothing, and calls that are under way here
     /// show up for microseconds.
@@ -99,10 +109,16 @@ impl Kernel for KernelWitness {
     }
 
     fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
-        match &self.self_test {
-            SelfTest::Passed { .. } => Ok(Box::new(Look::take(&self.inner)?)),
-            SelfTest::Failed { why } => Err(WitnessError::Off { why: why.clone() }),
-        }
+        self.speaks()?;
+        Ok(Box::new(Look::take(&self.inner)?))
+    }
+
+    /// Sees what processes, threads, mounts and descriptors show where the daemon is (it belongs into the pid and
+    /// mount namespaces of the host), and what has an id in the daemon's own network namespace. What has neither
+    /// was never met by a daemon in this place.
+    fn census(&self) -> Result<Census, WitnessError> {
+        self.speaks()?;
+        Ok(census::take(&self.inner))
     }
 
     fn kept_by(&self, netns: &Netns) -> Vec<String> {
@@ -124,6 +140,7 @@ impl Inner {
         Ok(Self {
             home,
             earlier_ids_count: options.earlier_home == Some(cookie),
+            was_moved: options.earlier_home.is_some_and(|earlier| earlier != cookie),
             doorway: Doorway::new(file.into()),
             routes: IdleRoutes::default(),
             ids: IdSource::new().map_err(|why| own(system("reading randomness", why)))?,
@@ -132,21 +149,28 @@ impl Inner {
     }
 
     pub(crate) fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
-        let file = NamespaceFile::open(path)?;
-        let (dev, ino) = (file.dev, file.ino);
-        let (file, cookie) = self.doorway.cookie(file).map_err(|error| match error {
-            VisitError::NotNetwork => WitnessError::NotANamespace { path: path.to_owned() },
-            VisitError::Failed(error) => error,
-        })?;
+        match self.identify_file(NamespaceFile::open(path)?) {
+            Ok((_file, netns)) => Ok(netns),
+            Err(VisitError::NotNetwork) => {
+                Err(WitnessError::NotANamespace { path: path.to_owned() })
+            }
+            Err(VisitError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The identity, and the file back: while it is open, the id cannot change hands.
+    pub(crate) fn identify_file(
+        &self,
+        file: NamespaceFile,
+    ) -> Result<(NamespaceFile, Netns), VisitError> {
+        let (file, cookie) = self.doorway.cookie(file)?;
         if cookie == self.home.cookie {
-            return Ok(self.home);
+            return Ok((file, self.home));
         }
         let nsid = self.id_of_or_given(&file)?;
-        if let Some(id) = nsid {
-            // `file` is still open, so the id cannot have changed hands.
-            self.memory.lock().learn(id, cookie);
-        }
-        Ok(Netns { cookie, dev, ino, nsid })
+        let netns = Netns { cookie, dev: file.dev, ino: file.ino, nsid };
+        self.memory.lock().learn(netns);
+        Ok((file, netns))
     }
 
     fn id_of_or_given(&self, file: &NamespaceFile) -> Result<Option<i32>, WitnessError> {

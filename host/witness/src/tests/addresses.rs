@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tenure_core::ports::{AddressLook, Kernel as _};
 
-use super::world::{Idle, socket_in_new_namespace};
+use super::world::{Idle, ip_in, socket_in_new_namespace};
 use super::{first_witness, kernel_test, next_witness, wait_until_gone};
 
 fn ip(text: &str) -> IpAddr {
@@ -77,9 +77,7 @@ kernel_test! {
         let witness = first_witness();
         let (socket, netns) = socket_in_new_namespace(|path| {
             let netns = witness.identify(path).unwrap();
-            let by_path = format!("--net={}", path.display()).replace("self", &std::process::id().to_string());
-            let up = Command::new("nsenter").arg(by_path).args(["ip", "link", "set", "lo", "up"]).status();
-            assert!(up.unwrap().success());
+            ip_in(path, "link set lo up");
             netns
         });
         let seen = || witness.look().unwrap().address(&netns, ip("127.0.0.1"));

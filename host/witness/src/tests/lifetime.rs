@@ -146,6 +146,7 @@ kernel_test! {
         let resident = Idle::in_new_namespace();
         witness.self_test = SelfTest::Failed { why: "ids never vanish".to_owned() };
         assert!(witness.identify(&resident.path()).is_ok());
+        assert!(matches!(witness.census(), Err(WitnessError::Off { .. })));
         match witness.look() {
             Err(WitnessError::Off { why }) => assert_eq!(why, "ids never vanish"),
             Err(other) => panic!("{other}"),

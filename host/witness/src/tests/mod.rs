@@ -1,6 +1,7 @@
 //! Tests against the real kernel. Without root each runs itself again in a user namespace of its own.
 
 mod addresses;
+mod census;
 mod identity;
 mod lifetime;
 mod reuse;

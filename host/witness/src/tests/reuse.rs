@@ -16,7 +16,7 @@ use crate::nsid;
 /// An id that no namespace has, below those that we choose.
 fn unused_low_id(witness: &KernelWitness) -> i32 {
     let mut route = Route::open(witness.home().cookie).unwrap();
-    let start = i32::try_from(getrandom::u32().unwrap() % 900_000).unwrap() + 1000;
+    let start = i32::try_from(getrandom::u32().unwrap() % 60_000).unwrap() + 1000;
     (start..).find(|id| !nsid::exists(&mut route, *id).unwrap()).unwrap()
 }
 
@@ -105,7 +105,7 @@ kernel_test! {
         let rooms: Vec<_> = (0..20).map(|_| Room::new()).collect();
         for room in &rooms {
             let given = witness.identify(room.path()).unwrap();
-            assert!(given.nsid.unwrap() >= 1 << 20, "{given:?}");
+            assert!(given.nsid.unwrap() >= nsid::FIRST_CHOSEN, "{given:?}");
             assert_eq!(witness.identify(room.path()).unwrap(), given, "the second time it is the same");
         }
     }

@@ -41,6 +41,31 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// `ip` inside a namespace: what it says.
+pub(crate) fn ip_in(namespace: &Path, arguments: &str) -> String {
+    let seen_by_others =
+        namespace.display().to_string().replace("self", &std::process::id().to_string());
+    let done = Command::new("nsenter")
+        .args([&format!("--net={seen_by_others}"), "ip"])
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Runs `body` in a thread that is in a network namespace of its own, so that nobody else gives ids or ends
+/// namespaces there.
+pub(crate) fn in_own_home<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_new_namespace().unwrap();
+            body()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// A child process that does nothing until it is dropped.
 pub(crate) struct Idle(Child);
 
@@ -80,14 +105,9 @@ impl Idle {
         wait_for("the zombie", || std::fs::read_to_string(&stat).unwrap().contains(") Z "));
     }
 
-    /// `ip` inside the namespace of the process.
-    pub(crate) fn ip(&self, arguments: &str) {
-        let done = Command::new("nsenter")
-            .args(["--net", "--target", &self.pid().to_string(), "ip"])
-            .args(arguments.split(' '))
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    /// `ip` inside the namespace of the process: what it says.
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        ip_in(&self.path(), arguments)
     }
 }
 
