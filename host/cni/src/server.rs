@@ -67,7 +67,7 @@ impl Options {
             allowed_uids: vec![0, rustix::process::geteuid().as_raw()],
             max_connections: MAX_CONNECTIONS,
             read_deadline: Duration::from_secs(5),
-            add_wait: Duration::from_secs(30),
+            add_wait: tenure_core::defaults::ADD_WAIT,
             drain: Duration::from_secs(10),
         }
     }

@@ -19,10 +19,7 @@ use crate::lease::Proof;
 use crate::objects::UnfencedReclaim;
 use crate::time::Moment;
 
-/// Looks of one series are at least so far apart.
-pub const LOOKS_APART: Duration = Duration::from_secs(1);
-/// How many looks a proof takes.
-pub const LOOKS: u32 = 2;
+pub use crate::defaults::{LOOKS, LOOKS_APART};
 
 /// What the kernel witness of the holder's node says of its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -15,6 +15,7 @@
 
 pub mod address;
 pub mod decision;
+pub mod defaults;
 pub mod error;
 pub mod interval;
 pub mod judge;

@@ -141,7 +141,7 @@ impl Default for Log {
 
 impl Default for Reclaim {
     fn default() -> Self {
-        Self { sweep: Span(Duration::from_secs(30)) }
+        Self { sweep: Span(tenure_core::defaults::SWEEP) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_core::decision::{Catalogue, PoolFacts};
+use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
 use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
@@ -104,7 +105,7 @@ impl Options {
     pub fn new(node: NodeRef) -> Self {
         // A job computes a decision or waits for the kernel for some microseconds: a few per core keep all busy.
         let jobs = std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(4);
-        Self { node, sweep: Duration::from_secs(30), jobs, rows_kept: 100_000, went_back: None }
+        Self { node, sweep: SWEEP, jobs, rows_kept: 100_000, went_back: None }
     }
 }
 

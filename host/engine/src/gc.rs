@@ -17,9 +17,7 @@ use crate::assess::evidence_of;
 use crate::sweep::Sentence;
 use crate::{Engine, EngineError, GcAnswer, GcRequest};
 
-/// A lease must be so old before a list that lacks it says anything about it: the list may have been made
-/// before its ADD.
-pub const GC_MIN_AGE: Duration = Duration::from_secs(60);
+pub use tenure_core::defaults::GC_MIN_AGE;
 
 impl Engine {
     /// Judges the leases of a network that the runtime does not list as valid.

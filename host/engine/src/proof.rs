@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tenure_core::defaults::CLOSE_WATCH;
 use tenure_core::lease::{Generation, Lease, LeaseKey};
 use tenure_core::ledger::{AfterRelease, Home, Slot, Status};
 use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
@@ -16,8 +17,6 @@ use tokio::sync::Notify;
 
 use crate::Engine;
 
-/// How long the end of a holder is looked for closely; the sweep takes over then.
-const CLOSE_WATCH: Duration = Duration::from_secs(5);
 /// The pause between two looks at one release grows from the first figure to the second with its age: some ten looks
 /// in all, however many releases are open.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));

@@ -24,8 +24,7 @@ use crate::engine::State;
 use crate::locks::AttachmentGuard;
 use crate::{Engine, EngineError};
 
-/// So many ADDs wait for one pool (DESIGN section 5).
-pub const MAX_WAITERS: usize = 1024;
+pub use tenure_core::defaults::WAITERS as MAX_WAITERS;
 /// A waiter whose turn came and who then got nothing does not try again at once.
 const TRIES_APART: Duration = Duration::from_millis(20);
 

@@ -9,12 +9,7 @@ use tenure_core::decision::{
     Verdict,
 };
 
-/// Grace where nothing speaks for the holder: proof decides *whether*, this only *when*.
-pub const SHORT_GRACE: Duration = Duration::from_secs(2);
-/// Grace where the workload will come back, and the longest that the host gives by itself.
-pub const LONG_GRACE: Duration = Duration::from_secs(5 * 60);
-/// Rest of an address that was taken back.
-pub const COOLDOWN: Duration = Duration::from_secs(120);
+pub use tenure_core::defaults::{COOLDOWN, GRACE as SHORT_GRACE, GRACE_COMING_BACK as LONG_GRACE};
 
 /// All candidates: the named ones in the listed order, then by priority, in-zone before others, the
 /// emptiest first. All of them, because a pool that is left out is never waited for.

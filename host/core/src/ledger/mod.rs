@@ -17,13 +17,14 @@ mod terms;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use slot::Spot;
 pub use slot::{Here, Home, Print, Slot, Status};
-use slot::{PROBES_APART, Spot};
-pub use stock::{Counts, UNPROVED_FLOOR};
+pub use stock::Counts;
 use stock::{Shelf, Stock};
 pub use terms::{AfterRelease, For, Hold, Now, RowAt, SETTLING, Unavailable, Want};
 
 use crate::address::{Family, from_number, to_number};
+use crate::defaults::PROBES_APART;
 use crate::lease::{Generation, Lease, LeaseKey};
 use crate::name::{PoolName, SpaceName};
 use crate::pool::{Pool, Reservation};

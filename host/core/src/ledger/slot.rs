@@ -5,16 +5,14 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::stock::{Place, Shelf, UNPROVED_FLOOR};
+use super::stock::{Place, Shelf};
 use crate::address::Family;
+use crate::defaults::{FLOOR_UNPROVED, PROBES_APART};
 use crate::lease::{
     Attachment, Generation, Lease, LeaseState, Netns, Owner, OwnerKind, Proof, QuarantineCause,
 };
 use crate::objects::PoolSpec;
 use crate::time::{Moment, WallMs};
-
-/// An address for which a foreign machine answered is asked for again after so long.
-pub(super) const PROBES_APART: Duration = Duration::from_secs(60);
 
 /// A fingerprint of something that the record spells out. Equal fingerprints are a hint: whoever acts on
 /// one compares the record first.
@@ -285,13 +283,13 @@ impl Slot {
     }
 
     /// From when on the address may be given to one who needs exactly this one, or under pressure: with
-    /// proof from the pool's floor on, without not before [`UNPROVED_FLOOR`] either, never later than its full
+    /// proof from the pool's floor on, without not before [`FLOOR_UNPROVED`] either, never later than its full
     /// rest.
     /// None while it is held, lingering or quarantined.
     pub(super) fn earliest(&self, spec: &PoolSpec) -> Option<Moment> {
         match self.status {
             Status::Released { since, rest_s, proved, lingering: false, .. } => {
-                let least = if proved.is_some() { Duration::ZERO } else { UNPROVED_FLOOR };
+                let least = if proved.is_some() { Duration::ZERO } else { FLOOR_UNPROVED };
                 let floor = spec.cooldown_floor.0.max(least).min(secs(rest_s));
                 Some(since.plus(floor).max(proved.unwrap_or_default()))
             }

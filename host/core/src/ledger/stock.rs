@@ -10,10 +10,6 @@ use crate::interval::IntervalSet;
 use crate::pool::{Pool, Reservation};
 use crate::time::{Moment, WallMs};
 
-/// Where nothing is proved and the kernel is silent, an address may be reused under pressure from this age on:
-/// main plugins remove the link within milliseconds after the IPAM DEL, slow ones within seconds.
-pub const UNPROVED_FLOOR: Duration = Duration::from_secs(5);
-
 /// What a row counts as. Each row counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shelf {

@@ -98,9 +98,7 @@ impl AfterRelease {
     }
 }
 
-/// How long after the end of a namespace its links may still answer. The last of 400 that ended at once was seen
-/// 31 ms after the last id; a second covers thousands.
-pub const SETTLING: Duration = Duration::from_secs(1);
+pub use crate::defaults::SETTLING;
 
 /// One row as taken down at some instant.
 #[derive(Debug, Clone)]

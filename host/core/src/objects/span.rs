@@ -14,7 +14,7 @@ impl Span {
     /// 120 s.
     #[must_use]
     pub fn default_cooldown() -> Self {
-        Self(Duration::from_secs(120))
+        Self(crate::defaults::COOLDOWN)
     }
 
     /// Whole seconds, rounded up, saturating.

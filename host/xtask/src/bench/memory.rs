@@ -18,7 +18,7 @@ pub(super) fn run(built: &Built, folder: &Path) -> anyhow::Result<Vec<Figure>> {
     let here = folder.join("memory");
     std::fs::create_dir_all(&here)?;
     let daemon = Daemon::start(built, &here, "10.0.0.0/8")?;
-    let empty = resident_mib(daemon.pid())?;
+    let empty = mib(daemon.pid(), "VmRSS:")?;
     let config =
         r#"{"cniVersion":"1.1.0","name":"bench","type":"bridge","ipam":{"type":"tenure-ipam"}}"#;
     std::thread::scope(|scope| {
@@ -33,16 +33,16 @@ pub(super) fn run(built: &Built, folder: &Path) -> anyhow::Result<Vec<Figure>> {
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(fill(client))).collect();
         clients.into_iter().try_for_each(|c| c.join().unwrap_or_else(|_| bail!("a client died")))
     })?;
-    let full = resident_mib(daemon.pid())?;
+    let full = mib(daemon.pid(), "VmRSS:")?;
+    // The rest is the program itself, in pages of its file that the kernel shares and takes back at will.
+    let private = mib(daemon.pid(), "RssAnon:")?;
+    let with = format!("daemon with {LEASES} leases");
+    let figure =
+        |case: &str, mib| Figure::new("memory", case.to_owned(), "MiB resident", &[mib], None);
     Ok(vec![
-        Figure::new("memory", "daemon without leases".to_owned(), "MiB resident", &[empty], None),
-        Figure::new(
-            "memory",
-            format!("daemon with {LEASES} leases"),
-            "MiB resident",
-            &[full],
-            None,
-        ),
+        figure("daemon without leases", empty),
+        figure(&with, full),
+        figure(&format!("{with}, of which its own"), private),
     ])
 }
 
@@ -69,10 +69,10 @@ pub(super) fn add(socket: &Path, config: &str, container: &str) -> anyhow::Resul
     Ok(())
 }
 
-fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+fn mib(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib =
-        line.and_then(|line| line.split_whitespace().next()).context("no VmRSS in the status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    let kib = kib.with_context(|| format!("no {field} in the status of the daemon"))?;
     Ok(kib.parse::<f64>()? / 1024.0)
 }
