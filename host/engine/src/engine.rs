@@ -82,6 +82,8 @@ pub struct Engine {
     pub(crate) suspicions: Mutex<Suspicions>,
     /// Wakes the sweep ahead of its time.
     pub(crate) sweep_now: Notify,
+    /// A network namespace ended.
+    pub(crate) ended: Notify,
     pub(crate) counters: Counters,
 }
 
@@ -139,6 +141,7 @@ impl Engine {
             proofs: Proofs::default(),
             suspicions: Mutex::default(),
             sweep_now: Notify::new(),
+            ended: Notify::new(),
             counters: Counters::default(),
             ports,
             options,

@@ -20,6 +20,8 @@ use tenure_core::ports::{AddressLook, KernelLook};
 use tenure_core::time::WallMs;
 use tenure_store::{Revision, Row, StoreError, Write};
 
+use tokio::time::Instant;
+
 use crate::assess::{Seen, evidence_of, may_have_holder};
 use crate::proof::is_unproved;
 use crate::{Engine, EngineError};
@@ -31,6 +33,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 const SLICE: usize = 1024;
 /// Whoever wakes the sweep meanwhile shares the next one.
 const SWEEPS_APART: Duration = Duration::from_millis(200);
+/// Sweeps that the end of a namespace starts are so far apart.
+const ENDS_APART: Duration = Duration::from_secs(1);
+/// Namespaces rarely end alone.
+const ENDS_GATHER: Duration = Duration::from_millis(20);
 /// So many rows go into one commit: a thousand zombies cost a handful of fsyncs.
 const COMMIT_SLICE: usize = 256;
 
@@ -65,11 +71,14 @@ impl Engine {
     /// Sweeps until the task is dropped: at the jittered interval, when a suspect is due, and when woken.
     pub(crate) async fn sweep_forever(self: Arc<Self>) {
         let mut pause = Duration::from_millis(100);
+        let mut last = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.sweep_now.notified() => {}
+                () = self.after_an_end(last) => {}
             }
+            last = Instant::now();
             let next = match self.sweep().await {
                 Ok(swept) => swept.next,
                 Err(error) => {
@@ -81,6 +90,18 @@ impl Engine {
             pause = next.map_or(regular, |next| next.min(regular)).max(SWEEPS_APART);
             tokio::time::sleep(SWEEPS_APART).await;
         }
+    }
+
+    /// Tells that a network namespace ended: somebody's holder may be gone.
+    pub fn note_end(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Ends when a namespace has ended since the last sweep. Containers end all the time, mostly after their DEL: a
+    /// sweep for all that ended within a second is enough.
+    async fn after_an_end(&self, last: Instant) {
+        self.ended.notified().await;
+        tokio::time::sleep_until((last + ENDS_APART).max(Instant::now() + ENDS_GATHER)).await;
     }
 
     /// One sweep over all rows.
