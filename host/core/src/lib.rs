@@ -7,6 +7,7 @@
 //! objects (YAML) -> pool::Pool ----+
 //! store rows ---> lease::Lease --> ledger::Ledger --reserve--> lease::Lease -> store
 //! witness -----> judge::Evidence -> judge::judge(lease, evidence, verdict, now) -> Judgement
+//! record before and after a write -> history::event(..) -> store; history::Story::held_at(moment)
 //! policies ----> decision::{Select, Affinity, Reclaim}
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod address;
 pub mod decision;
 pub mod defaults;
 pub mod error;
+pub mod history;
 pub mod interval;
 pub mod judge;
 pub mod lease;

@@ -39,13 +39,26 @@ impl WallMs {
     /// RFC 3339 in UTC, with whole seconds.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        i64::try_from(self.0)
-            .ok()
-            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-            .map_or_else(
-                || format!("{}ms", self.0),
-                |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            )
+        self.shown("%Y-%m-%dT%H:%M:%SZ")
+    }
+
+    /// RFC 3339 in UTC, with milliseconds: what reads back as the same time.
+    #[must_use]
+    pub fn to_rfc3339_ms(self) -> String {
+        self.shown("%Y-%m-%dT%H:%M:%S%.3fZ")
+    }
+
+    /// Reads RFC 3339; none for any other text, and for times before 1970.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(at.as_millisecond()).ok().map(Self)
+    }
+
+    fn shown(self, format: &str) -> String {
+        let at =
+            i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        at.map_or_else(|| format!("{}ms", self.0), |at| at.strftime(format).to_string())
     }
 
     /// `seconds` later, saturating.
@@ -63,4 +76,22 @@ pub trait Clock: Send + Sync {
     fn boottime_ms(&self) -> u64;
     /// The wall clock.
     fn wall(&self) -> WallMs;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_with_milliseconds_reads_back_as_the_same() {
+        let at = WallMs(1_780_000_000_007);
+        assert_eq!(at.to_rfc3339_ms(), "2026-05-28T20:26:40.007Z");
+        assert_eq!(WallMs::from_rfc3339(&at.to_rfc3339_ms()), Some(at));
+        assert_eq!(
+            WallMs::from_rfc3339("2026-05-28T22:26:40+02:00"),
+            Some(WallMs(1_780_000_000_000))
+        );
+        assert_eq!(WallMs::from_rfc3339("1969-12-31T23:59:59Z"), None);
+        assert_eq!(WallMs::from_rfc3339("yesterday"), None);
+    }
 }
