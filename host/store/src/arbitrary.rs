@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use tenure_core::address::Families;
+use tenure_core::history::{Entry, Gap, GapCause, HistoryEvent, Holder, What};
 use tenure_core::lease::{
     Attachment, AttemptId, Epoch, Generation, HOLDERS_KEPT, Lease, LeaseState, Netns, NodeRef,
     Owner, OwnerKind, PastHolder, Proof, QuarantineCause, StickyKey,
@@ -70,19 +71,24 @@ fn netns() -> impl Strategy<Value = Netns> {
         .prop_map(|(cookie, dev, ino, nsid)| Netns { cookie, dev, ino, nsid })
 }
 
-fn state() -> impl Strategy<Value = LeaseState> {
-    let proof =
-        prop::sample::select(vec![Proof::None, Proof::Kernel, Proof::Reboot, Proof::Operator]);
-    let cause = prop_oneof![
+fn proof() -> impl Strategy<Value = Proof> {
+    prop::sample::select(vec![Proof::None, Proof::Kernel, Proof::Reboot, Proof::Operator])
+}
+
+fn cause() -> impl Strategy<Value = QuarantineCause> {
+    prop_oneof![
         Just(QuarantineCause::Unfenced),
         Just(QuarantineCause::Wire),
         Just(QuarantineCause::TwoClaims),
         Just(QuarantineCause::Found),
         text().prop_map(|why| QuarantineCause::Operator((*why).into())),
-    ];
+    ]
+}
+
+fn state() -> impl Strategy<Value = LeaseState> {
     prop_oneof![
         Just(LeaseState::Bound),
-        (wall(), proof, any::<u32>(), option::of(wall())).prop_map(
+        (wall(), proof(), any::<u32>(), option::of(wall())).prop_map(
             |(at, proof, rest_s, keep_until)| LeaseState::Released {
                 at,
                 proof,
@@ -90,7 +96,7 @@ fn state() -> impl Strategy<Value = LeaseState> {
                 keep_until
             }
         ),
-        (wall(), cause).prop_map(|(at, cause)| LeaseState::Quarantined { at, cause }),
+        (wall(), cause()).prop_map(|(at, cause)| LeaseState::Quarantined { at, cause }),
     ]
 }
 
@@ -148,4 +154,51 @@ pub(crate) fn lease() -> impl Strategy<Value = Lease> {
             previous: times.2,
         },
     )
+}
+
+/// Boxed, as the strategies of texts are large and an event has them many times.
+fn holder() -> BoxedStrategy<Holder> {
+    (owner(), attachment(), text(), any::<u64>(), wall())
+        .prop_map(|(owner, attachment, node, generation, since)| Holder {
+            owner,
+            attachment,
+            node,
+            generation: Generation(generation),
+            since,
+        })
+        .boxed()
+}
+
+fn event() -> impl Strategy<Value = HistoryEvent> {
+    let what = prop_oneof![
+        Just(What::Bound),
+        Just(What::Rebound),
+        Just(What::TakenOver),
+        Just(What::Released),
+        proof().prop_map(|proof| What::Reclaimed { proof }),
+        cause().prop_map(|cause| What::Quarantined { cause }),
+        Just(What::Returned),
+        Just(What::Forgotten),
+    ];
+    // After it nobody, the one of before, or another.
+    let holders = (option::of(holder()), option::of(option::of(holder())));
+    (any::<IpAddr>(), "[a-z](-?[a-z0-9]){0,20}", wall(), what, holders).prop_map(
+        |(address, space, at, what, (before, after))| HistoryEvent {
+            seq: 1,
+            at,
+            address,
+            space: SpaceName::new(space).unwrap(),
+            what,
+            after: after.unwrap_or_else(|| before.clone()),
+            before,
+        },
+    )
+}
+
+/// Any entry of the history, the first of a store.
+pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+    let cause =
+        prop::sample::select(vec![GapCause::Import, GapCause::NewEpoch, GapCause::Unrecorded]);
+    let gap = (wall(), wall(), cause).prop_map(|(from, to, cause)| Gap { seq: 1, from, to, cause });
+    prop_oneof![4 => event().prop_map(Entry::Event), 1 => gap.prop_map(Entry::Gap)]
 }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! port         Store, Write, StoreError: what the engine sees
-//! conditions   the lock of Tenure as a pure function, for all engines here
+//! conditions   the lock of Tenure as a pure function, for all engines here, and what it tells the history
+//! gaps         what an import, a new epoch or an older version leave in the history
 //! memory       keeps nothing; fails and waits when a test asks
 //! redb         one file, one writer thread, durable when answered
 //! format       keys and values on disk, version 1
@@ -22,6 +23,7 @@ mod conditions;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod format;
+mod gaps;
 mod memory;
 mod port;
 mod redb;
@@ -30,6 +32,6 @@ mod transfer;
 pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
 pub use port::{
-    BoxFuture, Contents, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
+    BoxFuture, Contents, History, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
 };
-pub use transfer::{Exported, export, read_export};
+pub use transfer::{ExportFormat, Exported, export, read_export};

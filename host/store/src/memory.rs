@@ -3,16 +3,21 @@
 //! Tests of the engine above can ask it to fail: [`MemoryStore::fail_commit`] picks a commit and how it
 //! ends, [`MemoryStore::hold`] stops all commits until the guard is dropped.
 
+mod log;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tenure_core::history::{EVENTS_KEPT, Entry, Kept};
 use tenure_core::lease::{Epoch, Lease, LeaseKey};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, watch};
 
+use self::log::Log;
 use crate::conditions::{epoch_after, plan};
+use crate::gaps;
 use crate::port::{
     BoxFuture, Contents, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
 };
@@ -42,9 +47,10 @@ pub struct MemoryStore {
     begun: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     rows: HashMap<LeaseKey, Row>,
+    log: Log,
     objects: BTreeMap<(ObjectKind, ObjectName), Object>,
     epoch: Epoch,
     last: Revision,
@@ -64,8 +70,14 @@ impl MemoryStore {
     /// An empty store in its first epoch.
     #[must_use]
     pub fn new() -> Self {
+        Self::keeping(EVENTS_KEPT)
+    }
+
+    /// The same with so many entries in its history at most; 0: none.
+    #[must_use]
+    pub fn keeping(history_events: u64) -> Self {
         Self {
-            state: Mutex::new(State { epoch: Epoch(1), ..State::default() }),
+            state: Mutex::new(State::new(Log::keeping(history_events))),
             gate: Arc::default(),
             begun: watch::Sender::new(0),
         }
@@ -132,6 +144,19 @@ impl Store for MemoryStore {
         Box::pin(self.commit_now(writes))
     }
 
+    fn history(
+        &self,
+        of: Option<&LeaseKey>,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<Kept, StoreError> {
+        let (entries, kept) = {
+            let state = self.state.lock();
+            (state.log.entries(of), state.log.kept())
+        };
+        entries.into_iter().for_each(each);
+        Ok(kept)
+    }
+
     fn objects(&self) -> Result<Vec<Object>, StoreError> {
         Ok(self.state.lock().objects.values().cloned().collect())
     }
@@ -165,6 +190,8 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let mut state = self.state.lock();
             state.epoch = epoch_after(state.epoch);
+            let last = state.log.last_at();
+            state.tell(|seq| Entry::Gap(gaps::after_going_back(last, seq)));
             Ok(state.epoch)
         })
     }
@@ -177,6 +204,24 @@ impl Store for MemoryStore {
 // === impl State ===
 
 impl State {
+    fn new(log: Log) -> Self {
+        Self {
+            rows: HashMap::new(),
+            log,
+            objects: BTreeMap::new(),
+            epoch: Epoch(1),
+            last: Revision(0),
+            faults: BTreeMap::new(),
+            broken: None,
+        }
+    }
+
+    fn tell(&mut self, entry: impl FnOnce(u64) -> Entry) {
+        if let Some(seq) = self.log.next() {
+            self.log.append(entry(seq));
+        }
+    }
+
     fn identity(&self) -> Identity {
         Identity {
             store_id: "memory".to_owned(),
@@ -187,7 +232,8 @@ impl State {
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<Vec<Revision>, StoreError> {
-        let plan = plan(writes, self.last, |key| Ok(self.rows.get(key).cloned()))?;
+        let stored = |key: &LeaseKey| Ok(self.rows.get(key).cloned());
+        let plan = plan(writes, self.last, self.log.next(), stored)?;
         for (key, row) in plan.changes {
             match row {
                 Some(row) => self.rows.insert(key, row),
@@ -195,6 +241,7 @@ impl State {
             };
         }
         self.last = plan.last;
+        plan.events.into_iter().for_each(|event| self.log.append(Entry::Event(event)));
         Ok(plan.answer)
     }
 
@@ -214,6 +261,8 @@ impl State {
         self.objects.clear();
         self.epoch = epoch_after(self.epoch.max(contents.epoch));
         self.last = self.last.max(contents.revision);
+        self.log.replace(contents.history.as_ref());
+        self.tell(|seq| Entry::Gap(gaps::after_import(contents.history.as_ref(), seq)));
         self.put_objects(contents.objects);
         for lease in contents.leases {
             self.put_lease(lease);
@@ -248,6 +297,9 @@ mod tests {
         type Store = MemoryStore;
         fn open(&self) -> MemoryStore {
             MemoryStore::new()
+        }
+        fn open_keeping(&self, history_events: u64) -> MemoryStore {
+            MemoryStore::keeping(history_events)
         }
     }
 

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tenure_core::error::{Coded, Kind};
+use tenure_core::history::{Entry, Kept};
 use tenure_core::lease::{Epoch, Lease, LeaseKey};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
+use tenure_core::time::WallMs;
 
 /// A boxed future, so that the port can be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -71,6 +73,17 @@ pub struct Contents {
     pub objects: Vec<Object>,
     /// All its leases, at most one per address.
     pub leases: Vec<Lease>,
+    /// Its history, where the export has one.
+    pub history: Option<History>,
+}
+
+/// The history of a store up to a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Oldest first, numbered without holes behind the horizon.
+    pub entries: Vec<Entry>,
+    /// What happened from here on is not in it.
+    pub until: WallMs,
 }
 
 /// Whether an import may overwrite.
@@ -135,6 +148,20 @@ pub trait Store: Send + Sync {
     /// After [`StoreError::Unknown`] the writes may have happened: read back before going on.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>>;
 
+    /// Calls `each` with what is kept of the history, oldest first: of one address, or of all. Gaps belong to every
+    /// address. Answers how far back all of it goes. Each event was stored in one step with the write that made it.
+    /// Blocks for as long as it takes to read through the history.
+    ///
+    /// A store without a history answers [`Kept::default`].
+    fn history(
+        &self,
+        of: Option<&LeaseKey>,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<Kept, StoreError> {
+        let _ = (of, each);
+        Ok(Kept::default())
+    }
+
     /// All objects.
     fn objects(&self) -> Result<Vec<Object>, StoreError>;
     /// Creates or replaces objects, all or none, durably.
@@ -148,7 +175,7 @@ pub trait Store: Send + Sync {
 
     /// Replaces what the store holds by `contents`, all or nothing, durably. The rows get new
     /// revisions, above those of the export and of the store, and the epoch rises above both: a
-    /// restored store is one that went back in time.
+    /// restored store is one that went back in time. The history becomes that of the export and a gap since.
     ///
     /// # Errors
     /// [`StoreError::NotEmpty`] unless the store is empty or `mode` is [`ImportMode::Replace`].
@@ -158,7 +185,8 @@ pub trait Store: Send + Sync {
         mode: ImportMode,
     ) -> BoxFuture<'_, Result<Identity, StoreError>>;
 
-    /// Begins a new life, durably, and answers it: the caller found that the store went back in time.
+    /// Begins a new life, durably, and answers it: the caller found that the store went back in time. It leaves a gap in
+    /// the history.
     fn raise_epoch(&self) -> BoxFuture<'_, Result<Epoch, StoreError>>;
 
     /// Whether writes can be served: what STATUS asks. Cheap.

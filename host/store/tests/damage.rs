@@ -10,7 +10,8 @@ use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use redb::Database;
 use support::disk::{Image, Recorder};
-use support::{edit, file, fill, rows, snapshot, stored_key};
+use support::{edit, file, fill, rows, snapshot, stored_key, told};
+use tenure_core::history::Entry;
 use tenure_store::{RedbOptions, RedbStore, Row, StoreError};
 
 /// Bits flipped one at a time.
@@ -61,25 +62,32 @@ fn a_database_without_our_tables_is_damage() {
     assert_corrupt_and_untouched(folder.path());
 }
 
+/// Rows and history.
+type Stored = (Vec<Row>, Vec<Entry>);
+
 /// Opens what a store of 120 leases left, closed well, with one bit flipped: refused, or the flip changed
 /// nothing that is read. Answers whether it was refused.
-fn is_refused_or_harmless(whole: &[u8], stored: &[Row], at: usize, bit: u32) -> bool {
+fn is_refused_or_harmless(whole: &[u8], stored: &Stored, at: usize, bit: u32) -> bool {
     let mut file = whole.to_vec();
     file[at] ^= 1 << bit;
     let damaged = Recorder::holding(Image { file, published: true });
     match RedbStore::open_on(damaged, &RedbOptions::default()) {
         Err(StoreError::Corrupt { .. }) => return true,
         Err(other) => panic!("bit {bit} of byte {at}: {other}"),
-        Ok(store) => assert_eq!(rows(&store).unwrap(), stored, "bit {bit} of byte {at}"),
+        Ok(store) => {
+            let found = (rows(&store).unwrap(), told(&store).unwrap());
+            assert_eq!(found, *stored, "bit {bit} of byte {at}");
+        }
     }
     false
 }
 
-fn filled() -> (Vec<u8>, Vec<Row>) {
+fn filled() -> (Vec<u8>, Stored) {
     let disk = Recorder::default();
     let store = RedbStore::open_on(disk.clone(), &RedbOptions::default()).unwrap();
     fill(&store, 120);
-    let stored = rows(&store).unwrap();
+    let stored = (rows(&store).unwrap(), told(&store).unwrap());
+    assert_eq!(stored.1.len(), 120);
     drop(store);
     (disk.contents(), stored)
 }

@@ -13,7 +13,10 @@ use tenure_store::{RedbOptions, RedbStore, Revision, Store as _, StoreError, Wri
 const CALLS: u64 = 120;
 
 fn open(disk: &Recorder) -> Result<RedbStore, StoreError> {
-    RedbStore::open_on(disk.clone(), &RedbOptions { cache_bytes: 1024 * 1024 })
+    RedbStore::open_on(
+        disk.clone(),
+        &RedbOptions { cache_bytes: 1024 * 1024, ..Default::default() },
+    )
 }
 
 fn nth(n: u16) -> Lease {

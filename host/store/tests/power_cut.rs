@@ -1,4 +1,5 @@
-//! The power goes at any moment: what was acknowledged is there, what was not is there whole or not at all.
+//! The power goes at any moment: what was acknowledged is there, what was not is there whole or not at all, and the
+//! history tells of exactly the rows that are there.
 //!
 //! A history runs on a recording disk through the store as it ships. Then the power is cut at points of the
 //! recording, some images are cut again while they are repaired, and the store is opened on what is left.
@@ -17,8 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::disk::{Image, Op, Platter, Recorder};
-use tenure_core::lease::{Lease, LeaseKey};
-use tenure_core::name::SpaceName;
+use tenure_core::history::{self, Entry, What};
+use tenure_core::lease::{Lease, LeaseKey, Proof};
+use tenure_core::name::{ContainerId, SpaceName};
+use tenure_core::time::WallMs;
 use tenure_store::{RedbOptions, RedbStore, Revision, Row, Store, Write};
 
 /// Images that a run opens; about 2,000 a second.
@@ -34,12 +37,22 @@ const ADDRESSES: u8 = 24;
 const CUT_AT: f64 = 0.25;
 const IMAGES_PER_CUT: usize = 3;
 
-/// What the store must hold: tag and revision of each address.
+/// Entries of the history at most: few, so that most commits drop some.
+const TOLD: usize = 16;
+
+/// Tag and revision of each address.
 type Rows = BTreeMap<IpAddr, (u64, Revision)>;
+
+/// What the store must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Held {
+    rows: Rows,
+    told: Vec<Entry>,
+}
 
 /// A history as it was meant: what stands after each commit, and what the disk was told.
 struct History {
-    after: Vec<Rows>,
+    after: Vec<Held>,
     log: Vec<Op>,
 }
 
@@ -54,7 +67,7 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 fn options() -> RedbOptions {
-    RedbOptions { cache_bytes: 1024 * 1024 }
+    RedbOptions { cache_bytes: 1024 * 1024, history_events: TOLD as u64 }
 }
 
 // === histories ===
@@ -65,39 +78,69 @@ fn key(n: u8) -> LeaseKey {
     LeaseKey { space: SpaceName::default(), address: text.parse().unwrap() }
 }
 
-/// A lease of varying length, so that pages fill unevenly.
+/// A lease of varying length, so that pages fill unevenly, and of a holder that comes and goes.
 fn lease(n: u8, tag: u64) -> Lease {
-    support::lease(key(n).address, tag)
+    let mut lease = support::lease(key(n).address, tag);
+    lease.attachment.container = ContainerId::new(format!("c{}", tag % 3)).unwrap();
+    match tag % 4 {
+        0 => lease.released(WallMs(tag), Proof::Kernel, 1),
+        _ => lease,
+    }
 }
 
 /// Writes to one to three addresses, all with the same tag: what the next state is if all happen.
-fn batch(rng: &mut TestRng, before: &Rows, tag: u64, last: &mut u64) -> (Vec<Write>, Rows) {
-    let mut rows = before.clone();
+fn batch(rng: &mut TestRng, before: &Held, tag: u64, last: &mut u64) -> (Vec<Write>, Held) {
+    let mut held = before.clone();
     let mut writes = Vec::new();
     let first = rng.random_range(0..ADDRESSES);
     for n in (first..ADDRESSES).take(rng.random_range(1..=3)) {
         let key = key(n);
-        let present = rows.get(&key.address).map(|(_, revision)| *revision);
-        if let Some(expect) = present.filter(|_| rng.random_bool(0.3)) {
-            rows.remove(&key.address);
+        let present = held.rows.get(&key.address).copied();
+        let old = present.map(|(tag, _)| lease(n, tag));
+        if let Some((_, expect)) = present.filter(|_| rng.random_bool(0.3)) {
+            held.rows.remove(&key.address);
+            held.tell(old.as_ref(), None);
             writes.push(Write::Delete { key, expect });
             continue;
         }
         *last += 1;
-        rows.insert(key.address, (tag, Revision(*last)));
+        held.rows.insert(key.address, (tag, Revision(*last)));
         let lease = lease(n, tag);
+        held.tell(old.as_ref(), Some(&lease));
         writes.push(match present {
-            Some(expect) => Write::Replace { lease, expect },
+            Some((_, expect)) => Write::Replace { lease, expect },
             None => Write::Create(lease),
         });
     }
-    (writes, rows)
+    (writes, held)
+}
+
+impl Held {
+    fn tell(&mut self, old: Option<&Lease>, new: Option<&Lease>) {
+        let next = self.told.last().map_or(0, Entry::seq) + 1;
+        self.told.extend(history::event(old, new, next, WallMs(0)).map(Entry::Event));
+        self.told.drain(..self.told.len().saturating_sub(TOLD));
+    }
+
+    /// Without the times that no record has.
+    fn told_by(store: &RedbStore) -> Result<Vec<Entry>, String> {
+        let mut told = Vec::new();
+        let kept = store.history(None, &mut |mut entry| {
+            match &mut entry {
+                Entry::Event(event) if event.what == What::Forgotten => event.at = WallMs(0),
+                _ => {}
+            }
+            told.push(entry);
+        });
+        kept.map_err(|e| format!("its history cannot be read: {e}"))?;
+        Ok(told)
+    }
 }
 
 /// Runs a history of commits, alone and in groups, with a re-opening in the middle.
 fn history(disk: &Recorder, rng: &mut TestRng) -> History {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut after = vec![Rows::new()];
+    let mut after = vec![Held::default()];
     let mut last = 0;
     let mut store = RedbStore::open_on(disk.clone(), &options()).unwrap();
     while after.len() <= COMMITS {
@@ -109,8 +152,8 @@ fn history(disk: &Recorder, rng: &mut TestRng) -> History {
         let mut answers = Vec::new();
         for _ in 0..group {
             let tag = after.len() as u64;
-            let (writes, rows) = batch(rng, after.last().unwrap(), tag, &mut last);
-            after.push(rows);
+            let (writes, held) = batch(rng, after.last().unwrap(), tag, &mut last);
+            after.push(held);
             disk.note(Op::Sent(after.len() - 1));
             answers.push(store.commit(writes));
         }
@@ -149,11 +192,15 @@ fn judge(image: Image, history: &History, platter: &Platter) -> Result<(), Strin
     if store.identity().revision < expected {
         return Err(format!("revision {expected:?} would be given again"));
     }
+    let held = Held { rows, told: Held::told_by(&store)? };
     let possible = &history.after[platter.acknowledged..=platter.sent];
-    if possible.contains(&rows) {
+    if possible.contains(&held) {
         return Ok(());
     }
-    let older = history.after[..platter.acknowledged].iter().rposition(|state| *state == rows);
+    if possible.iter().any(|state| state.rows == held.rows) {
+        return Err(format!("the history is not that of the rows: {:?}", held.told));
+    }
+    let older = history.after[..platter.acknowledged].iter().rposition(|state| *state == held);
     Err(match older {
         Some(n) => format!("{} commits were acknowledged, {n} are there", platter.acknowledged),
         None => format!("a half commit between {} and {}", platter.acknowledged, platter.sent),

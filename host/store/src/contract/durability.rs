@@ -83,6 +83,7 @@ pub async fn an_import_is_there_when_opened_again<H: Harness>() {
         revision: Revision(70),
         objects: vec![pool("blue", "10.6.0.0/16")],
         leases: vec![nth(1), nth(2)],
+        history: None,
     };
     let identity = store.import(contents, ImportMode::Replace).await.unwrap();
     drop(store);

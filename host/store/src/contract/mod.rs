@@ -9,6 +9,7 @@
 pub mod batches;
 pub mod conditions;
 pub mod durability;
+pub mod history;
 pub mod objects;
 pub mod races;
 pub mod revisions;
@@ -23,6 +24,8 @@ pub trait Harness: Default {
     type Store: Store + 'static;
     /// Opens the one store of this harness; the first call makes it. The former one has been dropped.
     fn open(&self) -> Self::Store;
+    /// The same with so many entries in its history at most.
+    fn open_keeping(&self, history_events: u64) -> Self::Store;
 }
 
 /// The conflict in `result`: index, and the revision of the row that stood in the way.
@@ -112,6 +115,19 @@ macro_rules! store_contract {
                 an_import_that_may_replace_leaves_nothing_of_before
                 an_import_raises_the_epoch_above_both
                 an_import_gives_revisions_above_both;
+            history:
+                each_change_of_holder_leaves_one_event_in_the_order_of_the_writes
+                a_write_that_changes_no_holder_leaves_none
+                a_refused_batch_leaves_none
+                each_write_of_a_batch_leaves_its_own
+                one_address_is_told_without_the_others
+                beyond_the_bound_the_oldest_go_first_and_it_is_told_how_far_back_it_goes
+                a_history_of_no_entries_is_none
+                what_is_exported_comes_in_with_the_gap_since
+                an_export_without_history_leaves_nothing_but_a_gap_over_all_time
+                an_export_of_a_store_without_history_leaves_nothing_but_a_gap_over_all_time
+                a_new_epoch_is_a_gap_since_the_last_entry
+                a_gap_that_is_dropped_leaves_its_horizon;
         });
     };
 }
@@ -129,6 +145,10 @@ macro_rules! durable_store_contract {
                 a_store_keeps_its_id_and_epoch_when_opened_again
                 a_store_is_fresh_until_it_holds_a_lease
                 an_import_is_there_when_opened_again;
+            history:
+                the_history_goes_on_when_opened_again
+                a_lower_bound_drops_the_oldest_when_opened_again
+                a_history_that_was_off_begins_anew_behind_a_gap;
         });
     };
 }

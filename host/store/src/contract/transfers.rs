@@ -6,7 +6,7 @@ use tenure_core::time::WallMs;
 use super::Harness;
 use super::samples::{all_states, nth, pool, reservation};
 use crate::port::{Contents, ImportMode, Revision, Store, StoreError, Write};
-use crate::transfer::{export, read_export};
+use crate::transfer::{ExportFormat, export, read_export};
 
 fn contents(epoch: u64, revision: u64) -> Contents {
     Contents {
@@ -14,12 +14,13 @@ fn contents(epoch: u64, revision: u64) -> Contents {
         revision: Revision(revision),
         objects: vec![pool("blue", "10.6.0.0/16")],
         leases: vec![nth(1)],
+        history: None,
     }
 }
 
 fn exported(store: &dyn Store) -> Contents {
     let mut text = Vec::new();
-    export(store, WallMs(1_780_000_000_000), &mut text).unwrap();
+    export(store, WallMs(1_780_000_000_000), ExportFormat::Whole, &mut text).unwrap();
     let mut contents = read_export(&mut text.as_slice()).unwrap();
     contents.leases.sort_by_key(|lease| lease.address);
     contents.objects.sort_by_key(|object| (object.kind(), object.name().clone()));

@@ -6,11 +6,17 @@
 //! lease value  1, postcard of LeaseV1 (revision first; space and address stand in the key only)
 //! object key   kind (1 pool, 2 reservation, 3 policy), name
 //! object value 1, revision as 8 bytes big-endian, JSON
+//! entry key    number of the entry of the history
+//! entry value  1, 0, length of a lease key, lease key, postcard of EventV1; or 1, 1, postcard of GapV1
 //! ```
+//!
+//! The history was added to format 1 without a new number: a version that does not know it leaves its table as it
+//! is, and one that does finds by `meta` that there were writes without it.
 //!
 //! The domain types are not stored as they are: their serde form is for JSON (tagged enums that postcard
 //! cannot read back) and may grow without anybody thinking of old files.
 
+mod history;
 mod lease;
 mod parts;
 mod text;
@@ -22,6 +28,7 @@ use tenure_core::lease::LeaseKey;
 use tenure_core::name::{ObjectName, SpaceName};
 use tenure_core::objects::{Object, ObjectKind};
 
+pub(crate) use self::history::{Wanted, entry_value, left_by, read_entry};
 use crate::port::{Revision, Row, StoreError};
 
 /// The newest format that this version reads and the one that it writes.

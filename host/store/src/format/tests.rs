@@ -2,7 +2,8 @@
 
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
-use tenure_core::lease::Lease;
+use tenure_core::history::{self, Entry, Gap, GapCause};
+use tenure_core::lease::{Lease, LeaseState};
 use tenure_core::name::Digest;
 
 use super::*;
@@ -13,16 +14,49 @@ use crate::contract::samples::{all_states, key, lease, pool};
 /// is a new format with a file of its own.
 const GOLDEN: &str = include_str!("../../golden/lease-v1.hex");
 
+/// Values of [`known_entries`], as version 1 wrote them.
+const GOLDEN_HISTORY: &str = include_str!("../../golden/history-v1.hex");
+
+/// One of each kind of event, and a gap.
+fn known_entries() -> Vec<Entry> {
+    let [bound, del, reclaimed] = [0, 1, 2].map(|n| all_states().into_iter().nth(n).unwrap());
+    let held = |lease: &Lease| Lease { state: LeaseState::Bound, ..lease.clone() };
+    let quarantined = all_states().into_iter().nth(7).unwrap();
+    let mut other = held(&bound);
+    other.attachment.container = tenure_core::name::ContainerId::new("sandbox-2").unwrap();
+    other.space = SpaceName::new("red").unwrap();
+    let mut moved = Lease { bound_at: bound.bound_at.plus_secs(9), ..bound.clone() };
+    moved.node.boot = "another".into();
+    let steps = [
+        (None, Some(&bound)),
+        (Some(&bound), Some(&moved)),
+        (Some(&bound), Some(&other)),
+        (Some(&held(&del)), Some(&del)),
+        (Some(&held(&reclaimed)), Some(&reclaimed)),
+        (Some(&held(&quarantined)), Some(&quarantined)),
+        (Some(&quarantined), Some(&held(&quarantined))),
+        (Some(&bound), None),
+    ];
+    let now = tenure_core::time::WallMs(1_780_000_200_000);
+    let events = steps.into_iter().map(|(old, new)| history::event(old, new, 300, now).unwrap());
+    let gap = Gap { seq: 300, from: now, to: now.plus_secs(1), cause: GapCause::Unrecorded };
+    events.map(Entry::Event).chain([Entry::Gap(gap)]).collect()
+}
+
 fn known() -> Row {
     let mut lease = all_states().into_iter().nth(2).unwrap();
     lease.space = SpaceName::new("red").unwrap();
     Row { lease, revision: Revision(300) }
 }
 
+fn bytes_of(golden: &str) -> Vec<Vec<u8>> {
+    let lines = golden.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| HEXLOWER.decode(line.as_bytes()).unwrap()).collect()
+}
+
 fn golden() -> (Vec<u8>, Vec<u8>) {
-    let mut lines = GOLDEN.lines().filter(|line| !line.starts_with('#'));
-    let mut next = || HEXLOWER.decode(lines.next().unwrap().as_bytes()).unwrap();
-    (next(), next())
+    let mut bytes = bytes_of(GOLDEN).into_iter();
+    (bytes.next().unwrap(), bytes.next().unwrap())
 }
 
 #[test]
@@ -39,6 +73,66 @@ fn format_1_still_writes_the_golden_bytes() {
         format!("{}\n{}", HEXLOWER.encode(key), HEXLOWER.encode(value))
     };
     assert_eq!(shown(&written), shown(&golden()));
+}
+
+#[test]
+fn the_golden_history_of_format_1_reads_and_is_still_written_so() {
+    let golden = bytes_of(GOLDEN_HISTORY);
+    let read: Vec<_> = golden.iter().map(|value| read_entry(300, value).unwrap()).collect();
+    assert_eq!(read, known_entries());
+    let written: Vec<_> = read.iter().map(|e| HEXLOWER.encode(&entry_value(e).unwrap())).collect();
+    assert_eq!(written, golden.iter().map(|value| HEXLOWER.encode(value)).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_event_takes_less_than_200_bytes_and_one_that_keeps_the_holder_no_more() {
+    for entry in known_entries() {
+        let size = entry_value(&entry).unwrap().len();
+        let two_holders = matches!(&entry, Entry::Event(event) if event.before != event.after
+            && event.before.is_some() && event.after.is_some());
+        assert!(size < if two_holders { 300 } else { 200 }, "{size} bytes: {entry:?}");
+    }
+}
+
+#[test]
+fn an_address_is_told_from_others_without_reading_them() {
+    for entry in known_entries() {
+        let value = entry_value(&entry).unwrap();
+        let Entry::Event(event) = &entry else {
+            assert!(Wanted::of(Some(&key("10.6.0.9"))).unwrap().is(&value), "a gap concerns all");
+            continue;
+        };
+        assert!(
+            Wanted::of(None).unwrap().is(&value)
+                && Wanted::of(Some(&event.key())).unwrap().is(&value)
+        );
+        let longer = LeaseKey { space: SpaceName::new("defaults").unwrap(), ..event.key() };
+        for other in [key("10.6.0.9"), longer] {
+            assert!(!Wanted::of(Some(&other)).unwrap().is(&value), "{other}");
+        }
+    }
+}
+
+#[test]
+fn a_newer_entry_is_told_from_a_damaged_one_and_no_question_passes_it_over() {
+    let mut value = entry_value(&known_entries()[0]).unwrap();
+    value[0] = 2;
+    assert_eq!(read_entry(1, &value).unwrap_err(), BadValue::Newer(2));
+    assert!(Wanted::of(Some(&key("10.6.0.9"))).unwrap().is(&value));
+    value[..2].copy_from_slice(&[1, 9]);
+    assert_eq!(read_entry(1, &value).unwrap_err().to_string(), "9 is no kind of entry");
+}
+
+#[test]
+fn an_entry_that_is_cut_or_longer_is_damaged() {
+    for entry in known_entries() {
+        let value = entry_value(&entry).unwrap();
+        for length in 0..value.len() {
+            assert!(read_entry(1, &value[..length]).is_err(), "{length} bytes of {entry:?}");
+        }
+        let longer = [&value[..], &[0]].concat();
+        assert!(read_entry(1, &longer).unwrap_err().to_string().contains("too many"));
+    }
 }
 
 #[test]
@@ -107,10 +201,18 @@ proptest! {
     }
 
     #[test]
+    fn every_entry_reads_back_as_it_was_written(entry in arbitrary::entry()) {
+        prop_assert_eq!(read_entry(entry.seq(), &entry_value(&entry).unwrap()).unwrap(), entry);
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(key: Vec<u8>, mut value: Vec<u8>) {
         value.insert(0, VALUE_V1);
         let _ = read_lease(&key, &value);
         let _ = read_lease(&lease_key(&known().lease.key()), &value);
         let _ = read_object(&key, &value);
+        let _ = read_entry(1, &value);
+        value.splice(1..1, [0, 26].into_iter().chain(lease_key(&known().lease.key())));
+        let _ = read_entry(1, &value);
     }
 }

@@ -9,6 +9,7 @@
 //! (redb's file lock), I14 (what is newer or damaged is left as it is, to the last byte).
 
 mod disk;
+mod history;
 mod open;
 mod overlay;
 mod tables;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use tenure_core::history::{EVENTS_KEPT, Entry, Kept};
 use tenure_core::lease::{Epoch, LeaseKey};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
@@ -40,6 +42,9 @@ pub struct RedbOptions {
     /// Memory for pages, in bytes. 8 MiB by default: the upper pages of any index and what was written last. More
     /// changed no rate that we measure, for the kernel caches the file too; redb's own default is 1 GiB.
     pub cache_bytes: usize,
+    /// Entries of the history at most, the oldest go first; 0: none is kept, and what was kept is dropped. By default
+    /// [`EVENTS_KEPT`].
+    pub history_events: u64,
 }
 
 /// A store in one file.
@@ -49,13 +54,14 @@ pub struct RedbOptions {
 #[derive(Debug)]
 pub struct RedbStore {
     shared: Arc<Shared>,
+    history_events: u64,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 8 * 1024 * 1024 }
+        Self { cache_bytes: 8 * 1024 * 1024, history_events: EVENTS_KEPT }
     }
 }
 
@@ -81,10 +87,10 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_on(disk: impl Disk, options: &RedbOptions) -> Result<Self, StoreError> {
-        let cache = options.cache_bytes;
-        let shared = Arc::new(Shared::new(open::open_or_create(&disk, cache)?));
+        let shared = Arc::new(Shared::new(open::open_or_create(&disk, options)?));
         let (sender, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { disk, cache, shared: Arc::clone(&shared), queue };
+        let history_events = options.history_events;
+        let writer = Writer { disk, options: options.clone(), shared: Arc::clone(&shared), queue };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -92,7 +98,8 @@ impl RedbStore {
                 act: "starting the writer of the store",
                 why: error.to_string(),
             })?;
-        Ok(Self { shared, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) })
+        let (queue, writer) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Self { shared, history_events, queue, writer })
     }
 
     /// Takes no more writes, finishes those that wait, closes the file and lets go of its lock. Blocks until
@@ -154,6 +161,14 @@ impl Store for RedbStore {
         self.submit(move |batch| batch.commit(writes))
     }
 
+    fn history(
+        &self,
+        of: Option<&LeaseKey>,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<Kept, StoreError> {
+        history::read(&self.shared.read()?, self.history_events, of, each)
+    }
+
     fn objects(&self) -> Result<Vec<Object>, StoreError> {
         tables::objects(&self.shared.read()?)
     }
@@ -184,7 +199,7 @@ impl Store for RedbStore {
     }
 
     fn raise_epoch(&self) -> BoxFuture<'_, Result<Epoch, StoreError>> {
-        self.submit(|batch| Ok(batch.raise_epoch()))
+        self.submit(|batch| batch.raise_epoch())
     }
 
     fn health(&self) -> Result<(), StoreError> {

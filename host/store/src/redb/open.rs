@@ -6,7 +6,9 @@ use data_encoding::HEXLOWER;
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 use tenure_core::lease::Epoch;
 
+use super::RedbOptions;
 use super::disk::Disk;
+use super::history;
 use super::overlay::Overlay;
 use super::tables::{self, Meta};
 use crate::port::{Revision, StoreError};
@@ -22,15 +24,19 @@ pub(super) struct Opened {
 }
 
 /// Opens the store, or makes it where there is none.
-pub(super) fn open_or_create(disk: &impl Disk, cache: usize) -> Result<Opened, StoreError> {
-    match open(disk, cache)? {
+pub(super) fn open_or_create(
+    disk: &impl Disk,
+    options: &RedbOptions,
+) -> Result<Opened, StoreError> {
+    match open(disk, options)? {
         Some(opened) => Ok(opened),
-        None => create(disk, cache),
+        None => create(disk, options.cache_bytes),
     }
 }
 
 /// Opens the store that is there.
-pub(super) fn open<D: Disk>(disk: &D, cache: usize) -> Result<Option<Opened>, StoreError> {
+pub(super) fn open<D: Disk>(disk: &D, options: &RedbOptions) -> Result<Option<Opened>, StoreError> {
+    let cache = options.cache_bytes;
     let at = |error| opening_failed(disk, error);
     let Some(backend) = disk.open().map_err(|e| io_failed(&e))? else { return Ok(None) };
     inspect(disk, backend, cache)?;
@@ -40,6 +46,8 @@ pub(super) fn open<D: Disk>(disk: &D, cache: usize) -> Result<Option<Opened>, St
     let reading = database.begin_read().map_err(failed(OPEN))?;
     let meta = tables::read_meta(&reading)?;
     let fresh = tables::is_fresh(&reading)?;
+    drop(reading);
+    history::settle(&database, &meta, options.history_events)?;
     Ok(Some(Opened { database, meta, fresh }))
 }
 

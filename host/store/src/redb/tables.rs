@@ -1,9 +1,10 @@
-//! The three tables and what is done to them within one transaction.
+//! The tables and what is done to them within one transaction.
 //!
 //! ```text
 //! meta     "format" u32, "store-id" text, "epoch" u64, "revision" u64 (highest given)     big-endian
 //! leases   see `format`
 //! objects  see `format`
+//! history  see `history.rs`
 //! ```
 //!
 //! The entry `format` of `meta` is for ever: each version must be able to read it in the files of any other.
@@ -12,18 +13,21 @@ use redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, WriteTransaction,
 };
+use tenure_core::history::Entry;
 use tenure_core::lease::{Epoch, LeaseKey};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 
 use crate::conditions::{epoch_after, plan};
 use crate::format::{self, FORMAT};
+use crate::gaps;
 use crate::port::{Contents, ImportMode, Revision, Row, StoreError, Write};
 
+use super::history::{self, Log};
 use super::open::failed;
 
-type Bytes = &'static [u8];
-const META: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("meta");
+pub(super) type Bytes = &'static [u8];
+pub(super) const META: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("meta");
 const LEASES: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("leases");
 const OBJECTS: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("objects");
 
@@ -32,8 +36,8 @@ const STORE_ID: &[u8] = b"store-id";
 const EPOCH: &[u8] = b"epoch";
 const REVISION: &[u8] = b"revision";
 
-const READ: &str = "reading the store";
-const WRITE: &str = "writing to the store";
+pub(super) const READ: &str = "reading the store";
+pub(super) const WRITE: &str = "writing to the store";
 
 /// What the store says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(super) struct Batch<'t> {
     meta_table: Table<'t, Bytes, Bytes>,
     leases: Table<'t, Bytes, Bytes>,
     objects: Table<'t, Bytes, Bytes>,
+    /// None where no history is kept.
+    log: Option<Log<'t>>,
     before: Meta,
     meta: Meta,
     changed: bool,
@@ -173,7 +179,11 @@ pub(super) fn begin(database: &Database) -> Result<WriteTransaction, StoreError>
     Ok(writing)
 }
 
-fn put(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn put(
+    table: &mut Table<'_, Bytes, Bytes>,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), StoreError> {
     table.insert(key, value).map_err(failed(WRITE))?;
     Ok(())
 }
@@ -181,11 +191,18 @@ fn put(table: &mut Table<'_, Bytes, Bytes>, key: &[u8], value: &[u8]) -> Result<
 // === impl Batch ===
 
 impl<'t> Batch<'t> {
-    pub(super) fn open(writing: &'t WriteTransaction, meta: Meta) -> Result<Self, StoreError> {
+    /// With so many entries of the history at most; 0: none.
+    pub(super) fn open(
+        writing: &'t WriteTransaction,
+        meta: Meta,
+        history_events: u64,
+    ) -> Result<Self, StoreError> {
+        let log = (history_events > 0).then(|| Log::open(writing, history_events)).transpose()?;
         Ok(Self {
             meta_table: writing.open_table(META).map_err(failed(WRITE))?,
             leases: writing.open_table(LEASES).map_err(failed(WRITE))?,
             objects: writing.open_table(OBJECTS).map_err(failed(WRITE))?,
+            log,
             before: meta.clone(),
             meta,
             changed: false,
@@ -194,6 +211,12 @@ impl<'t> Batch<'t> {
 
     /// Writes the counters if they moved; answers them if anything at all has changed.
     pub(super) fn finish(mut self) -> Result<Option<Meta>, StoreError> {
+        if let Some(log) = &mut self.log
+            && self.changed
+        {
+            log.trim()?;
+            history::set_told(&mut self.meta_table, &self.meta)?;
+        }
         if self.meta.last != self.before.last {
             put(&mut self.meta_table, REVISION, &self.meta.last.0.to_be_bytes())?;
         }
@@ -205,9 +228,13 @@ impl<'t> Batch<'t> {
 
     /// All writes or none.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Result<Vec<Revision>, StoreError> {
-        let plan = plan(writes, self.meta.last, |key| row(&self.leases, key))?;
+        let next_event = self.log.as_ref().map(Log::next);
+        let plan = plan(writes, self.meta.last, next_event, |key| row(&self.leases, key))?;
         for (key, row) in plan.changes {
             self.set_lease(&key, row.as_ref())?;
+        }
+        if let Some(log) = &mut self.log {
+            plan.events.into_iter().try_for_each(|event| log.append(&Entry::Event(event)))?;
         }
         self.meta.last = plan.last;
         Ok(plan.answer)
@@ -246,8 +273,15 @@ impl<'t> Batch<'t> {
         Ok(was_there)
     }
 
-    /// A new life of the store.
-    pub(super) fn raise_epoch(&mut self) -> Epoch {
+    /// A new life of the store, which went back in time.
+    pub(super) fn raise_epoch(&mut self) -> Result<Epoch, StoreError> {
+        if let Some(log) = &mut self.log {
+            log.append(&Entry::Gap(gaps::after_going_back(log.last_at()?, log.next())))?;
+        }
+        Ok(self.next_epoch())
+    }
+
+    fn next_epoch(&mut self) -> Epoch {
         self.changed = true;
         self.meta.epoch = epoch_after(self.meta.epoch);
         self.meta.epoch
@@ -268,7 +302,12 @@ impl<'t> Batch<'t> {
         self.objects.retain(|_, _| false).map_err(failed(WRITE))?;
         self.meta.epoch = self.meta.epoch.max(contents.epoch);
         self.meta.last = self.meta.last.max(contents.revision);
-        self.raise_epoch();
+        self.next_epoch();
+        if let Some(log) = &mut self.log {
+            let history = contents.history.as_ref();
+            log.replace(history.map_or(&[][..], |history| &history.entries))?;
+            log.append(&Entry::Gap(gaps::after_import(history, log.next())))?;
+        }
         self.put_objects(&contents.objects)?;
         for lease in contents.leases {
             self.meta.last = self.meta.last.next();

@@ -18,6 +18,10 @@ impl Harness for OnDisk {
     fn open(&self) -> RedbStore {
         RedbStore::open(self.0.path(), &RedbOptions::default()).unwrap()
     }
+    fn open_keeping(&self, history_events: u64) -> RedbStore {
+        let options = RedbOptions { history_events, ..RedbOptions::default() };
+        RedbStore::open(self.0.path(), &options).unwrap()
+    }
 }
 
 crate::store_contract!(OnDisk);

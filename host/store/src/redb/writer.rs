@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
+use super::RedbOptions;
 use super::disk::Disk;
 use super::open::{self, Opened, failed};
 use super::tables::{self, Batch, Meta};
@@ -56,7 +57,7 @@ pub(super) struct Task<T, F> {
 /// The state of the writer thread.
 pub(super) struct Writer<D> {
     pub(super) disk: D,
-    pub(super) cache: usize,
+    pub(super) options: RedbOptions,
     pub(super) shared: Arc<Shared>,
     pub(super) queue: mpsc::Receiver<Box<dyn Job>>,
 }
@@ -194,7 +195,8 @@ impl<D: Disk> Writer<D> {
             tables::begin(database).map_err(Failure::Before)?
         };
         let changed = {
-            let mut batch = Batch::open(&writing, self.shared.meta()).map_err(Failure::Before)?;
+            let mut batch = Batch::open(&writing, self.shared.meta(), self.options.history_events)
+                .map_err(Failure::Before)?;
             for job in jobs {
                 job.run(&mut batch).map_err(Failure::Before)?;
             }
@@ -221,7 +223,7 @@ impl<D: Disk> Writer<D> {
     }
 
     fn reopen(&self) -> Option<Database> {
-        let opened = open::open(&self.disk, self.cache).and_then(|found| {
+        let opened = open::open(&self.disk, &self.options).and_then(|found| {
             found.ok_or_else(|| StoreError::Corrupt {
                 place: self.disk.place(),
                 why: "it was there and is no more".to_owned(),

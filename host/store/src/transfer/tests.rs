@@ -1,15 +1,22 @@
 //! What is no whole export is refused, and its line named.
 
+use std::io;
+
+use data_encoding::HEXLOWER;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+use tenure_core::history::{self, Entry};
+use tenure_core::time::WallMs;
 
 use super::*;
 use crate::arbitrary;
 use crate::contract::samples::{lease, nth, pool};
 use crate::memory::MemoryStore;
-use crate::port::Write;
+use crate::port::{Contents, History, ImportMode, Revision, Store as _, StoreError, Write};
 
-/// An export of version 1 as it was written. There is nothing to bless: later versions must read these bytes.
+/// Exports of formats 1 and 2 as they were written. There is nothing to bless: later versions must read these bytes.
 const GOLDEN: &str = include_str!("../../golden/export-v1.jsonl");
+const GOLDEN_2: &str = include_str!("../../golden/export-v2.jsonl");
 
 const AT: WallMs = WallMs(1_780_000_000_000);
 
@@ -17,17 +24,30 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
-/// An export of one pool and two leases: a header, three records and a trailer.
-fn text() -> String {
+/// One pool and two leases.
+fn store() -> MemoryStore {
     let store = MemoryStore::new();
     on_runtime(async {
         store.put_objects(vec![pool("blue", "10.6.0.0/16")]).await.unwrap();
         store.commit(vec![Write::Create(nth(1)), Write::Create(nth(2))]).await.unwrap();
     });
+    store
+}
+
+/// An export of one pool and two leases: a header, three records and a trailer.
+fn text() -> String {
     let mut text = Vec::new();
-    let exported = export(&store, AT, &mut text).unwrap();
-    assert_eq!(exported, Exported { objects: 1, leases: 2 });
+    let exported = export(&store(), AT, ExportFormat::WithoutHistory, &mut text).unwrap();
+    assert_eq!(exported, Exported { objects: 1, leases: 2, events: 0 });
     String::from_utf8(text).unwrap()
+}
+
+/// The same with a history of two events behind the leases.
+fn whole() -> Vec<String> {
+    let mut text = Vec::new();
+    let exported = export(&store(), AT, ExportFormat::Whole, &mut text).unwrap();
+    assert_eq!(exported, Exported { objects: 1, leases: 2, events: 2 });
+    String::from_utf8(text).unwrap().lines().map(|line| format!("{line}\n")).collect()
 }
 
 fn lines() -> Vec<String> {
@@ -36,9 +56,13 @@ fn lines() -> Vec<String> {
 
 /// The lines with a trailer that is right for them.
 fn sealed(lines: &[String], objects: u64, leases: u64) -> String {
+    sealed_with(lines, objects, leases, None)
+}
+
+fn sealed_with(lines: &[String], objects: u64, leases: u64, events: Option<u64>) -> String {
     let body = lines.concat();
     let sha256 = HEXLOWER.encode(&Sha256::digest(body.as_bytes()));
-    let trailer = Trailer { kind: TRAILER.to_owned(), objects, leases, sha256 };
+    let trailer = Trailer { kind: TRAILER.to_owned(), objects, leases, events, sha256 };
     format!("{body}{}\n", serde_json::to_string(&trailer).unwrap())
 }
 
@@ -56,6 +80,66 @@ fn the_golden_export_of_format_1_reads_as_what_was_exported() {
     assert_eq!(contents.objects, [pool("blue", "10.6.0.0/16")]);
     assert_eq!(contents.leases, [lease("10.6.0.1")]);
     assert_eq!((contents.epoch, contents.revision), (Epoch(1), Revision(2)));
+    assert_eq!(contents.history, None);
+}
+
+/// What the golden export of format 2 holds.
+fn known() -> Contents {
+    let released = lease("10.6.0.1").released(AT, tenure_core::lease::Proof::Kernel, 120);
+    let event = history::event(Some(&lease("10.6.0.1")), Some(&released), 7, AT).unwrap();
+    let gap =
+        history::Gap { seq: 8, from: AT, to: AT.plus_secs(60), cause: history::GapCause::NewEpoch };
+    Contents {
+        epoch: Epoch(2),
+        revision: Revision(3),
+        objects: vec![pool("blue", "10.6.0.0/16")],
+        leases: vec![released],
+        history: Some(History { entries: vec![Entry::Event(event), Entry::Gap(gap)], until: AT }),
+    }
+}
+
+#[test]
+fn the_golden_export_of_format_2_reads_as_what_was_exported() {
+    assert_eq!(read_export(&mut GOLDEN_2.as_bytes()).unwrap(), known());
+}
+
+#[test]
+fn the_history_of_the_golden_export_is_still_written_so() {
+    for entry in known().history.unwrap().entries {
+        let line = serde_json::to_string(&writing::EntryOut { kind: HISTORY, entry: &entry });
+        assert!(GOLDEN_2.contains(&format!("{}\n", line.unwrap())), "{entry:?}");
+    }
+}
+
+#[test]
+fn an_event_of_the_history_out_of_turn_is_refused_though_the_checksum_is_right() {
+    for (moved, to) in [(4, 6), (5, 4)] {
+        let mut lines = whole();
+        lines.pop();
+        let line = lines.remove(moved);
+        lines.insert(to.min(lines.len()), line);
+        let (_, why) = refusal(&sealed_with(&lines, 1, 2, Some(2)));
+        assert!(why.contains("is out of turn"), "{why}");
+    }
+}
+
+#[test]
+fn a_history_that_is_not_counted_is_refused_and_format_1_has_none() {
+    let mut lines = whole();
+    lines.pop();
+    for events in [None, Some(1), Some(3)] {
+        let (_, why) = refusal(&sealed_with(&lines, 1, 2, events));
+        assert_eq!(why, "it counts other lines than there are", "{events:?}");
+    }
+    lines[0] = lines[0].replace("\"format\":2", "\"format\":1");
+    assert_eq!(refusal(&sealed(&lines, 1, 2)), (5, "format 1 has no history".to_owned()));
+}
+
+#[test]
+fn a_history_without_the_time_of_its_export_is_refused() {
+    let mut lines = whole();
+    lines[0] = lines[0].replace("2026-05-28T20:26:40Z", "lately");
+    assert_eq!(refusal(&lines.concat()), (1, "exportedAt is \"lately\"".to_owned()));
 }
 
 #[test]
@@ -92,9 +176,9 @@ fn a_missing_line_is_found() {
 
 #[test]
 fn a_newer_format_is_refused_before_anything_else_is_read() {
-    let text = text().replace("\"format\":1", "\"format\":2,\"new\":{}");
+    let text = text().replace("\"format\":1", "\"format\":3,\"new\":{}");
     let (line, why) = refusal(&text);
-    assert!(line == 1 && why.contains("format 2 is newer than 1"), "{why}");
+    assert!(line == 1 && why.contains("format 3 is newer than 2"), "{why}");
 }
 
 #[test]
@@ -162,7 +246,7 @@ fn a_failing_writer_is_reported_as_such() {
             Ok(())
         }
     }
-    let failed = export(&MemoryStore::new(), AT, &mut Full);
+    let failed = export(&MemoryStore::new(), AT, ExportFormat::Whole, &mut Full);
     assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
 }
 
@@ -172,10 +256,18 @@ proptest! {
         let (from, to) = (MemoryStore::new(), MemoryStore::new());
         on_runtime(from.commit(vec![Write::Create(lease.clone())])).unwrap();
         let mut text = Vec::new();
-        export(&from, AT, &mut text).unwrap();
+        export(&from, AT, ExportFormat::Whole, &mut text).unwrap();
         let contents = read_export(&mut text.as_slice()).unwrap();
-        on_runtime(to.import(contents, crate::port::ImportMode::IntoEmpty)).unwrap();
+        on_runtime(to.import(contents, ImportMode::IntoEmpty)).unwrap();
         let row = on_runtime(to.get(&lease.key())).unwrap().unwrap();
         prop_assert_eq!(row.lease, lease);
+    }
+    #[test]
+    fn every_entry_of_the_history_survives_export_and_import(entry in arbitrary::entry()) {
+        let line = serde_json::to_string(&writing::EntryOut { kind: HISTORY, entry: &entry });
+        let lines = [whole().remove(0), format!("{}\n", line.unwrap())];
+        let text = sealed_with(&lines, 0, 0, Some(1));
+        let contents = read_export(&mut text.as_bytes()).unwrap();
+        prop_assert_eq!(contents.history.unwrap().entries, [entry]);
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use redb::{Database, TableDefinition};
+use tenure_core::history::Entry;
 use tenure_core::lease::Lease;
 use tenure_store::{RedbStore, Row, Store as _, StoreError, Write};
 
@@ -42,6 +43,13 @@ pub fn rows(store: &RedbStore) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     store.scan(&mut |row| rows.push(row))?;
     Ok(rows)
+}
+
+/// The whole history, oldest first.
+pub fn told(store: &RedbStore) -> Result<Vec<Entry>, StoreError> {
+    let mut told = Vec::new();
+    store.history(None, &mut |entry| told.push(entry))?;
+    Ok(told)
 }
 
 /// Every file of the folder with its bytes and the time of its last change.
