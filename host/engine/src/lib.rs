@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod explain;
 mod gc;
+mod history;
 mod holds;
 mod locks;
 mod objects;
@@ -47,6 +48,7 @@ pub use engine::{Engine, Options, Ports};
 pub use error::EngineError;
 pub use explain::{Explanation, ReclaimAnswer, SuspectView, Testimony};
 pub use gc::GC_MIN_AGE;
+pub use history::{HistoryRequest, HistoryView, MomentView};
 pub use objects::{Applied, Change, Deleted};
 pub use release::ReleaseRequest;
 pub use requests::{

@@ -32,7 +32,7 @@ pub struct Story {
 
 /// Who held an address at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "answer")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "was")]
 pub enum HeldAt {
     /// This one.
     Held {
