@@ -49,7 +49,12 @@ pub(crate) async fn export(
         let _permit = permit;
         let out = PieceWriter { pieces: &pieces, runtime: &runtime };
         let mut out = io::BufWriter::with_capacity(PIECE, out);
-        if let Err(error) = tenure_store::export(&**api.engine.store(), wall_now(), &mut out) {
+        if let Err(error) = tenure_store::export(
+            &**api.engine.store(),
+            wall_now(),
+            tenure_store::ExportFormat::default(),
+            &mut out,
+        ) {
             tracing::warn!(%error, "an export ended early");
             // The reader sees a broken body; if it is gone there is nobody to tell.
             let _ = pieces.try_send(Err(io::Error::other(error.to_string())));
