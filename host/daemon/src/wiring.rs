@@ -22,7 +22,10 @@ const RING_BYTES: usize = 4 * 1024 * 1024;
 
 /// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
-    let options = RedbOptions { cache_bytes: config.store.cache_mib.saturating_mul(1024 * 1024) };
+    let options = RedbOptions {
+        cache_bytes: config.store.cache_mib.saturating_mul(1024 * 1024),
+        ..RedbOptions::default()
+    };
     let store = RedbStore::open(&config.state_dir, &options)?;
     // Also after a first start that was cut short: nothing was ever written.
     let is_new = store.identity().revision.0 == 0 && store.objects()?.is_empty();
