@@ -6,9 +6,9 @@ mod support;
 
 use serde_json::json;
 use support::Stage;
-use support::api::site::pod;
 use support::api::{busy_site, empty_site, object};
 use tenure_engine::FixedAddress;
+use tenure_sim::pod;
 use tenure_store::Store as _;
 
 const MANIFEST: &str = "\

@@ -56,6 +56,8 @@ pub struct Options {
     pub rows_kept: usize,
     /// Why the store is known to have gone back in time, if it is: nothing is given before it is known what is alive.
     pub went_back: Option<String>,
+    /// Decisions and looks run where they are asked for, not on threads of their own: for tests that repeat exactly.
+    pub inline: bool,
 }
 
 /// The use cases over one store. Share it by `Arc`.
@@ -107,7 +109,7 @@ impl Options {
     pub fn new(node: NodeRef) -> Self {
         // A job computes a decision or waits for the kernel for some microseconds: a few per core keep all busy.
         let jobs = std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(4);
-        Self { node, sweep: SWEEP, jobs, rows_kept: 100_000, went_back: None }
+        Self { node, sweep: SWEEP, jobs, rows_kept: 100_000, went_back: None, inline: false }
     }
 }
 
@@ -253,6 +255,11 @@ impl Engine {
         work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
     ) -> Result<T, EngineError> {
         let turn = turns.acquire_owned().await;
+        if self.options.inline {
+            // Others get in between, as they would while a thread works.
+            tokio::task::yield_now().await;
+            return Ok(work(self));
+        }
         let engine = self.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;

@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod site;
-
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use site::Site;
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_core::name::IfName;
 use tenure_core::ports::WireLink;
 use tenure_engine::{AddRequest, EngineError};
+use tenure_sim::Site;
 use tenure_store::{Contents, ImportMode, MemoryStore, Store as _};
 
 fn pool() -> Value {
@@ -54,7 +51,8 @@ fn contents(site: &Site) -> Contents {
     let mut leases = Vec::new();
     site.store.scan(&mut |row| leases.push(row.lease)).unwrap();
     let objects = site.store.objects().unwrap();
-    Contents { epoch: identity.epoch, revision: identity.revision, objects, leases }
+    let (epoch, revision) = (identity.epoch, identity.revision);
+    Contents { epoch, revision, objects, leases, history: None }
 }
 
 #[tokio::test]
@@ -121,11 +119,11 @@ async fn until_it_is_known_what_is_alive_only_a_silent_probe_permits_an_address(
     site.restart_on(MemoryStore::new(), true);
     site.apply(&[("p", pool())]).await;
     let link = Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() });
-    site.wire.foreign.lock().insert(address("10.0.0.1"));
+    site.wire.set_foreign(address("10.0.0.1"), true);
     let probed = AddRequest { link: link.clone(), ..site.request("b") };
     // The holder that nobody sees answers, and the next address is asked for.
     assert_eq!(site.add_as(&probed).await.unwrap(), [address("10.0.0.2")]);
-    site.wire.blind.store(true, Ordering::Relaxed);
+    site.wire.be_blind(true);
     let blind = AddRequest { link, ..site.request("c") };
     assert!(matches!(site.add_as(&blind).await, Err(EngineError::Unsettled { .. })));
     let refused = site.add("c").await.unwrap_err();
@@ -133,7 +131,7 @@ async fn until_it_is_known_what_is_alive_only_a_silent_probe_permits_an_address(
     site.kernel.be_silent(false);
     site.clock.pass(std::time::Duration::from_secs(6));
     assert_ne!(site.add("c").await.unwrap(), [address("10.0.0.1")]);
-    assert_eq!(site.wire.asked.lock().len(), 3, "nobody is asked any more");
+    assert_eq!(site.wire.asked().len(), 3, "nobody is asked any more");
 }
 
 #[tokio::test]

@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
-mod site;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use site::{Site, pod};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::history::{HeldAt, Ignorance, What};
 use tenure_core::lease::{Proof, QuarantineCause};
 use tenure_core::time::{Clock as _, WallMs};
 use tenure_engine::{EngineError, HistoryRequest, HistoryView, ReleaseRequest};
+use tenure_sim::{Site, pod};
 
 async fn one() -> Site {
     Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await

@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
-mod site;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use site::{Site, attachment};
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::lease::LeaseState;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_engine::{DelRequest, Deleted, LeaseView, ReleaseRequest, SpoolInstant};
+use tenure_sim::{Site, attachment};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

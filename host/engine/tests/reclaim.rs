@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
-mod site;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use site::{Site, attachment};
 use tenure_core::decision::Verdict;
 use tenure_core::error::{Coded as _, Kind};
 use tenure_engine::{GcRequest, ReleaseRequest};
+use tenure_sim::{Site, attachment};
 
 async fn one() -> Site {
     Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await

@@ -2,19 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
-mod site;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use site::{Site, attachment, names, pod};
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::name::Digest;
 use tenure_engine::{CheckRequest, DelRequest, EngineError, FixedAddress, SpoolInstant};
+use tenure_sim::{Site, attachment, names, pod};
 use tenure_store::Fault;
 
 fn ip(text: &str) -> IpAddr {

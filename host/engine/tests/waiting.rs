@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod site;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use site::{Site, attachment};
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError, MAX_WAITERS};
+use tenure_sim::{Site, attachment};
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,18 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod site;
-
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use site::Site;
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_core::name::IfName;
 use tenure_core::ports::WireLink;
 use tenure_engine::{AddRequest, EngineError};
+use tenure_sim::Site;
 use tenure_store::{Store as _, Write};
 
 fn pool(probe: &str) -> Value {
@@ -41,7 +38,7 @@ async fn lease(site: &Site, text: &str) -> Lease {
 #[tokio::test]
 async fn a_foreign_answer_quarantines_the_address_and_the_add_takes_another() {
     let site = site("always").await;
-    site.wire.foreign.lock().insert(address("10.0.0.1"));
+    site.wire.set_foreign(address("10.0.0.1"), true);
     let given = site.add_as(&on_macvlan(&site, "a")).await.unwrap();
     assert_eq!(given, [address("10.0.0.2")]);
     let taken = lease(&site, "10.0.0.1").await;
@@ -58,20 +55,20 @@ async fn a_foreign_answer_quarantines_the_address_and_the_add_takes_another() {
 #[tokio::test]
 async fn a_wire_quarantine_ends_by_a_silent_probe_and_not_before() {
     let site = site("always").await;
-    site.wire.foreign.lock().insert(address("10.0.0.1"));
+    site.wire.set_foreign(address("10.0.0.1"), true);
     site.add_as(&on_macvlan(&site, "a")).await.unwrap();
     let full = |error| matches!(error, EngineError::Exhausted { .. });
     assert!(full(site.add_as(&on_macvlan(&site, "b")).await.unwrap_err()), "it rests for a minute");
     site.clock.pass(Duration::from_secs(61));
     assert!(full(site.add_as(&on_macvlan(&site, "b")).await.unwrap_err()), "it still answers");
     site.clock.pass(Duration::from_secs(61));
-    site.wire.foreign.lock().clear();
-    site.wire.blind.store(true, Ordering::Relaxed);
+    site.wire.set_foreign(address("10.0.0.1"), false);
+    site.wire.be_blind(true);
     assert!(
         full(site.add_as(&on_macvlan(&site, "b")).await.unwrap_err()),
         "blind is no permission"
     );
-    site.wire.blind.store(false, Ordering::Relaxed);
+    site.wire.be_blind(false);
     assert!(full(site.add("b").await.unwrap_err()), "no method, no permission");
     site.clock.pass(Duration::from_secs(61));
     assert_eq!(site.add_as(&on_macvlan(&site, "b")).await.unwrap(), [address("10.0.0.1")]);
@@ -85,22 +82,18 @@ async fn only_what_is_unproved_is_probed_unless_the_pool_says_otherwise() {
             json!({"cidr": "10.0.0.0/29", "ranges": ["10.0.0.1-10.0.0.1"], "probe": setting});
         let site = Site::new(&[("p", spec)]).await;
         site.add_as(&on_macvlan(&site, "a")).await.unwrap();
-        assert_eq!(
-            site.wire.asked.lock().len(),
-            fresh,
-            "{setting}: an address that was never used"
-        );
+        assert_eq!(site.wire.asked().len(), fresh, "{setting}: an address that was never used");
         site.del("a").await;
         site.clock.pass(Duration::from_secs(200));
         site.add_as(&on_macvlan(&site, "b")).await.unwrap();
-        assert_eq!(site.wire.asked.lock().len(), unproved, "{setting}: the old holder may live");
+        assert_eq!(site.wire.asked().len(), unproved, "{setting}: the old holder may live");
     }
 }
 
 #[tokio::test]
 async fn a_blind_witness_does_not_keep_an_ordinary_address_back() {
     let site = site("always").await;
-    site.wire.blind.store(true, Ordering::Relaxed);
+    site.wire.be_blind(true);
     assert!(site.add_as(&on_macvlan(&site, "a")).await.is_ok());
     assert_eq!(site.engine.counters().probes_blind.get(), 1);
 }

@@ -1,10 +1,7 @@
-//! The API over the engine's own test site, with policies that remember what was installed. The command line's
+//! The API over a test site of the engine, with policies that remember what was installed. The command line's
 //! tests include this file, too.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
-
-#[path = "../../../engine/tests/site/mod.rs"]
-pub mod site;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +19,9 @@ use tenure_core::objects::{API_VERSION, PolicySpec};
 use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
 use tenure_core::time::{Clock as _, WallMs};
 use tenure_engine::{Engine, Options, Ports};
+pub use tenure_sim::Site;
+use tenure_sim::{FakeKernel, FakePolicies, FakeWire, HandClock};
 use tenure_store::MemoryStore;
-
-pub use self::site::Site;
-use self::site::{FakeKernel, FakePolicies, FakeWire, HandClock};
 
 /// A site without objects, whose policies are remembered.
 pub fn empty_site() -> Site {
@@ -62,7 +58,7 @@ pub async fn busy_site() -> Site {
     let objects = objects.map(|object| serde_json::from_value(object).unwrap()).collect();
     site.engine.apply(objects, false).await.unwrap();
     let mut pod = site.request("c1aaaaaaaaaaaaaaaa");
-    pod.owner = site::pod("web-0", "uid-1");
+    pod.owner = tenure_sim::pod("web-0", "uid-1");
     site.add_as(&pod).await.unwrap();
     site.add("c2bbbbbbbbbbbbbbbb").await.unwrap();
     site.add("c3cccccccccccccccc").await.unwrap();

@@ -1,0 +1,122 @@
+//! Policies that answer as the test says.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tenure_core::decision::{
+    Affinity, AffinityAnswer, AffinityRequest, Decided, DecidedBy, DecisionRecord, Holder,
+    RETAIN_AS_AT_ADD, ReclaimRequest, SelectRequest, Selection, Verdict,
+};
+use tenure_core::name::{Digest, ObjectName};
+use tenure_core::objects::PolicySpec;
+use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+
+/// Attribute of a request that holds the `affinity` answer to it, as JSON.
+pub const AFFINITY: &str = "sim/affinity";
+/// Attribute of a request that holds the `select` answer to it, as JSON.
+pub const SELECTION: &str = "sim/selection";
+
+/// Answers what stands in the attributes of the request. Where nothing does: affinity and grace as the fields say,
+/// named pools in their order, then all others by index.
+#[derive(Debug)]
+pub struct FakePolicies {
+    /// The answer of `affinity`.
+    pub affinity: Mutex<Affinity>,
+    /// Why `select` refuses, if it does.
+    pub deny: Mutex<Option<String>>,
+    /// The answer of `reclaim` for each lease.
+    pub verdict: Mutex<Verdict>,
+    /// No policy can be loaded.
+    pub refuse: AtomicBool,
+}
+
+impl Default for FakePolicies {
+    fn default() -> Self {
+        Self {
+            affinity: Mutex::new(Affinity::None),
+            deny: Mutex::new(None),
+            verdict: Mutex::new(Verdict {
+                grace: Duration::from_secs(2),
+                retain: RETAIN_AS_AT_ADD,
+                cooldown: Duration::from_secs(120),
+                permits_unfenced: true,
+            }),
+            refuse: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Policies for FakePolicies {
+    fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
+        let choice =
+            said(&request.holder, AFFINITY).unwrap_or_else(|| self.affinity.lock().clone());
+        decided(AffinityAnswer { choice, tag: 7 })
+    }
+
+    fn select(&self, request: &SelectRequest) -> Decided<Selection> {
+        if let Some(reason) = self.deny.lock().clone() {
+            return decided(Selection::Deny(reason));
+        }
+        if let Some(selection) = said(&request.holder, SELECTION) {
+            return decided(selection);
+        }
+        let mut rows: Vec<u32> = (0..request.candidates.len() as u32).collect();
+        rows.sort_by_key(|row| request.candidates[*row as usize].order.unwrap_or(u32::MAX));
+        decided(Selection::Ranked(rows))
+    }
+
+    fn reclaim(&self, request: &ReclaimRequest) -> Decided<Vec<Verdict>> {
+        decided(vec![*self.verdict.lock(); request.leases.len()])
+    }
+
+    fn check(&self, name: &ObjectName, _: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err(PolicyRefusal {
+                policy: name.clone(),
+                stage: "reading it",
+                why: "told so".into(),
+            });
+        }
+        Ok(status(name))
+    }
+
+    fn install(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
+        self.check(name, spec)
+    }
+
+    fn remove(&self, _: &ObjectName) {}
+
+    fn status(&self) -> Vec<PolicyStatus> {
+        Vec::new()
+    }
+
+    fn decisions(&self, _: usize) -> Vec<DecisionRecord> {
+        Vec::new()
+    }
+}
+
+/// What the request itself says.
+fn said<T: serde::de::DeserializeOwned>(holder: &Holder, attribute: &str) -> Option<T> {
+    let text = holder.attributes.get(attribute)?;
+    Some(serde_json::from_str(text).unwrap())
+}
+
+fn decided<T>(answer: T) -> Decided<T> {
+    Decided { answer, by: DecidedBy::BuiltIn, record: 0 }
+}
+
+fn status(name: &ObjectName) -> PolicyStatus {
+    PolicyStatus {
+        name: name.clone(),
+        digest: Digest::of(b""),
+        component: "fake".into(),
+        version: "0".into(),
+        hooks: Vec::new(),
+        mode: "active".into(),
+        decisions: 0,
+        faults: Vec::new(),
+        breaker_open: false,
+        last_refusal: None,
+    }
+}

@@ -1,0 +1,55 @@
+//! The wire: foreign machines that answer, and a witness that may be blind.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+use tenure_core::ports::{Wire, WireLook, WireQuestion};
+
+/// Answers as the test says.
+#[derive(Debug, Default)]
+pub struct FakeWire(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    foreign: BTreeSet<IpAddr>,
+    blind: bool,
+    asked: Vec<IpAddr>,
+}
+
+// === impl FakeWire ===
+
+impl FakeWire {
+    /// A foreign machine has the address from now on, or no longer.
+    pub fn set_foreign(&self, address: IpAddr, answers: bool) {
+        let mut state = self.0.lock();
+        match answers {
+            true => state.foreign.insert(address),
+            false => state.foreign.remove(&address),
+        };
+    }
+
+    /// Nothing is heard any more.
+    pub fn be_blind(&self, blind: bool) {
+        self.0.lock().blind = blind;
+    }
+
+    /// The addresses that were asked for, in order.
+    pub fn asked(&self) -> Vec<IpAddr> {
+        self.0.lock().asked.clone()
+    }
+}
+
+impl Wire for FakeWire {
+    fn probe(&self, question: &WireQuestion) -> WireLook {
+        let mut state = self.0.lock();
+        state.asked.push(question.address);
+        if state.blind {
+            return WireLook::Blind { why: "told so".into() };
+        }
+        match state.foreign.contains(&question.address) {
+            true => WireLook::Answered { mac: [2, 0, 0, 0, 0, 1] },
+            false => WireLook::Silent,
+        }
+    }
+}
