@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use tenure_core::address::Family;
-use tenure_core::decision::Previous;
+use tenure_core::decision::{Catalogue, Previous};
 use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns};
 use tenure_core::ledger::{Print, Slot, Status};
 use tenure_core::ports::WitnessError;
@@ -68,6 +68,7 @@ impl Engine {
         self.settle_doubts().await?;
         self.learn_what_lives().await?;
         let patience = Instant::now() + request.wait;
+        let mut decided_on = self.state.lock().catalogue.clone();
         let question = request.clone();
         let met = self.blocking(move |engine| engine.meet(&question)).await??;
         let Met { netns, choice: mut first } = met;
@@ -77,6 +78,7 @@ impl Engine {
             let found = match first.take() {
                 Some(found) => found.map(Found::Choice),
                 None => {
+                    decided_on = self.state.lock().catalogue.clone();
                     let ticket = place.as_ref().map(Place::ticket);
                     self.find(&request, netns, (&guard, ticket)).await
                 }
@@ -88,7 +90,10 @@ impl Engine {
                         place.step_aside();
                     }
                     match self.clear_on_wire(&request, choice).await? {
-                        Some(choice) => self.write_new(&request, netns, choice, &guard).await,
+                        Some(choice) => {
+                            let (on, guard) = (decided_on.clone(), guard.clone());
+                            self.write_new(&request, netns, choice, (on, guard)).await
+                        }
                         // One of its addresses is in quarantine now.
                         None => Err(EngineError::Overtaken),
                     }
@@ -201,7 +206,7 @@ impl Engine {
         request: &AddRequest,
         netns: Option<Netns>,
         choice: Choice,
-        guard: &AttachmentGuard,
+        (decided_on, guard): (Arc<Catalogue>, AttachmentGuard),
     ) -> Result<AddAnswer, EngineError> {
         let attempt = AttemptId(random()?);
         let held: Vec<_> = choice.holds.iter().map(|hold| (hold.key.clone(), hold.prior)).collect();
@@ -220,12 +225,12 @@ impl Engine {
         let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         let answer = self.answer(&leases)?;
         writes.extend(self.losers(&leases).await?);
-        let (engine, guard) = (self.clone(), guard.clone());
+        let engine = self.clone();
         // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
         // else acts on the attachment.
         let settled = tokio::spawn(async move {
             let _guard = guard;
-            engine.settle(writes, choice.holds, attempt).await
+            engine.settle(writes, choice.holds, (attempt, decided_on)).await
         });
         settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),
@@ -280,9 +285,13 @@ impl Engine {
         self: &Arc<Self>,
         writes: Vec<Write>,
         mut holds: Holds,
-        attempt: AttemptId,
+        (attempt, decided_on): (AttemptId, Arc<Catalogue>),
     ) -> Result<(), EngineError> {
         let _gate = self.gate.read().await;
+        if !Arc::ptr_eq(&self.state.lock().catalogue, &decided_on) {
+            // The pools changed, or an import came in between: the attachment may hold something by now.
+            return Err(EngineError::Overtaken);
+        }
         match self.ports.store.commit(writes.clone()).await {
             Ok(revisions) => {
                 holds.leave_rows();

@@ -202,6 +202,8 @@ impl Engine {
             state.waiting.wake();
             *present = state;
         }
+        // What was seen of the holders of before says nothing about those of now, though their generations be the same.
+        self.suspicions.lock().clear();
         for policy in self.ports.policies.status() {
             self.ports.policies.remove(&policy.name);
         }

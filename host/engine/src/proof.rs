@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// One look for all releases whose turn it is; answers how long to pause.
-    pub(crate) fn look_after_releases(&self) -> Duration {
+    pub fn look_after_releases(&self) -> Duration {
         let now = self.now().moment;
         let due: Vec<(LeaseKey, Open)> = {
             let open = self.proofs.open.lock();

@@ -12,8 +12,10 @@ use tenure_core::error::{Coded as _, Kind};
 use tenure_core::lease::LeaseState;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
-use tenure_engine::{DelRequest, Deleted, LeaseView, ReleaseRequest, SpoolInstant};
-use tenure_sim::{Site, attachment};
+use tenure_core::time::WallMs;
+use tenure_engine::{DelRequest, Deleted, FixedAddress, LeaseView, ReleaseRequest, SpoolInstant};
+use tenure_sim::{Gate, SimStore, Site, attachment};
+use tenure_store::{Contents, ImportMode, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -199,4 +201,58 @@ async fn a_caller_that_goes_away_during_its_del_does_not_open_the_attachment_to_
     drop(stalled);
     add.await.unwrap().unwrap();
     assert_eq!(site.held().await, 1, "the ADD came after the DEL and holds its address");
+}
+
+#[tokio::test]
+async fn an_add_decided_before_an_import_is_decided_anew() {
+    let pool = [("p", json!({"cidr": "10.0.0.0/24"}))];
+    let (site, before) = (Site::new(&pool).await, Site::new(&pool).await);
+    let mut fixed = before.request("c1");
+    fixed.fixed = vec![FixedAddress { address: ip("10.0.0.9"), prefix: None }];
+    before.add_as(&fixed).await.unwrap();
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone());
+    // The import is in the store, and the engine does not know it yet.
+    store.set_gate(Gate::After);
+    let import = tokio::spawn({
+        let (engine, export) = (engine.clone(), exported(&before));
+        async move { engine.import(export, ImportMode::Replace).await }
+    });
+    while store.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let add = tokio::spawn({
+        let (engine, request) = (engine.clone(), site.request("c1"));
+        async move { engine.add(request).await }
+    });
+    // It has taken 10.0.0.1 and waits for the import.
+    while engine.pools().unwrap()[0].status.counts.held == 0 {
+        tokio::task::yield_now().await;
+    }
+    store.set_gate(Gate::Open);
+    import.await.unwrap().unwrap();
+    let answer = add.await.unwrap().unwrap();
+    assert_eq!(answer.addresses[0].address.addr(), ip("10.0.0.9"), "it holds that one by now");
+    assert_eq!(engine.pools().unwrap()[0].status.counts.held, 1, "one set of leases (I4)");
+}
+
+#[tokio::test]
+async fn a_series_of_looks_does_not_outlive_an_import() {
+    let pool = [("p", json!({"cidr": "10.0.0.0/32"}))];
+    let (site, before) = (Site::new(&pool).await, Site::new(&pool).await);
+    before.add("c0").await.unwrap();
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.clock.pass(Duration::from_secs(60));
+    site.engine.import(exported(&before), ImportMode::Replace).await.unwrap();
+    let swept = site.engine.sweep().await.unwrap();
+    assert!(swept.reclaimed.is_empty(), "another holder, though of the same generation");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+fn exported(site: &Site) -> Contents {
+    let mut text = Vec::new();
+    export(&*site.store, WallMs(0), tenure_store::ExportFormat::default(), &mut text).unwrap();
+    read_export(&mut &text[..]).unwrap()
 }

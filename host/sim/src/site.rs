@@ -10,7 +10,7 @@ use serde_json::Value;
 use tenure_core::lease::{NodeRef, Owner};
 use tenure_core::name::Digest;
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError, NetnsRef, Options, Ports};
-use tenure_store::MemoryStore;
+use tenure_store::{MemoryStore, Store};
 
 use crate::{FakeKernel, FakePolicies, FakeWire, HandClock, attachment, pool};
 
@@ -37,7 +37,8 @@ impl Site {
         let (store, kernel) = (Arc::new(MemoryStore::new()), Arc::new(FakeKernel::default()));
         let (policies, clock) = (Arc::new(FakePolicies::default()), Arc::new(HandClock::default()));
         let wire = Arc::new(FakeWire::default());
-        let engine = start(&store, &kernel, &policies, (&clock, &wire), ("boot-1", None));
+        let around = (&clock, &wire);
+        let engine = start(store.clone(), &kernel, &policies, around, ("boot-1", None));
         let site = Self { store, kernel, policies, clock, wire, engine };
         site.apply(pools).await;
         site
@@ -51,18 +52,23 @@ impl Site {
 
     /// The daemon ends and starts again; everything in memory is lost.
     pub fn restart(&mut self, boot: &str) {
-        self.start((boot, None));
+        self.engine = self.started(self.store.clone(), (boot, None));
     }
 
     /// The daemon starts on another store, knowing or not knowing that it is another one.
     pub fn restart_on(&mut self, store: MemoryStore, went_back: bool) {
         self.store = Arc::new(store);
-        self.start(("boot-1", went_back.then(|| "told so".to_owned())));
+        let why = went_back.then(|| "told so".to_owned());
+        self.engine = self.started(self.store.clone(), ("boot-1", why));
     }
 
-    fn start(&mut self, life: (&str, Option<String>)) {
-        let rest = (&self.clock, &self.wire);
-        self.engine = start(&self.store, &self.kernel, &self.policies, rest, life);
+    fn started(&self, store: Arc<dyn Store>, life: (&str, Option<String>)) -> Arc<Engine> {
+        start(store, &self.kernel, &self.policies, (&self.clock, &self.wire), life)
+    }
+
+    /// Another engine on this site, over this store.
+    pub fn engine_over(&self, store: Arc<dyn Store>) -> Arc<Engine> {
+        self.started(store, ("boot-1", None))
     }
 
     /// An ADD of this container.
@@ -118,7 +124,7 @@ impl Site {
 }
 
 fn start(
-    store: &Arc<MemoryStore>,
+    store: Arc<dyn Store>,
     kernel: &Arc<FakeKernel>,
     policies: &Arc<FakePolicies>,
     (clock, wire): (&Arc<HandClock>, &Arc<FakeWire>),
@@ -127,7 +133,7 @@ fn start(
     let node =
         NodeRef { name: "node".into(), uid: "".into(), agent: "agent".into(), boot: boot.into() };
     let ports = Ports {
-        store: store.clone(),
+        store,
         policies: policies.clone(),
         kernel: kernel.clone(),
         wire: Some(wire.clone()),

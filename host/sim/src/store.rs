@@ -1,7 +1,7 @@
 //! Any store, under the test's hand: commits that wait at a gate, fail, or end without an answer.
 //!
 //! ```text
-//! commit: begun -> (noise) -> gate before -> the store -> log -> gate after -> answer
+//! commit, import: begun -> (noise) -> gate before -> the store -> log -> gate after -> answer
 //! ```
 //!
 //! The store behind it is waited for on the spot: whatever threads it has, every call here ends at the same point of
@@ -50,6 +50,8 @@ pub enum Event {
     Imported {
         /// When.
         at: Times,
+        /// The life that begins.
+        epoch: Epoch,
         /// All its rows.
         rows: Vec<Lease>,
     },
@@ -103,7 +105,7 @@ impl SimStore {
         }
     }
 
-    /// Holds commits back from now on, or lets all go that wait.
+    /// Holds commits and imports back from now on, or lets all go that wait.
     pub fn set_gate(&self, gate: Gate) {
         self.state.lock().gate = gate;
         self.opened.notify_waiters();
@@ -136,7 +138,7 @@ impl SimStore {
         self.state.lock().noise = seed.map(|seed| seed | 1);
     }
 
-    /// Commits that have begun and not ended.
+    /// Commits and imports that have begun and not ended.
     pub fn under_way(&self) -> usize {
         self.state.lock().waiting.len()
     }
@@ -184,6 +186,15 @@ impl SimStore {
         let event = Event::Committed { at: self.clock.times(), rows: rows.collect() };
         self.state.lock().log.push(event);
         Ok(revisions)
+    }
+
+    fn replace(&self, contents: Contents, mode: ImportMode) -> Result<Identity, StoreError> {
+        let identity = wait(self.inner().import(contents, mode))?;
+        let mut rows = Vec::new();
+        self.scan(&mut |row| rows.push(row.lease))?;
+        let event = Event::Imported { at: self.clock.times(), epoch: identity.epoch, rows };
+        self.state.lock().log.push(event);
+        Ok(identity)
     }
 
     async fn commit_now(&self, writes: Vec<Write>) -> Result<Vec<Revision>, StoreError> {
@@ -305,13 +316,12 @@ impl Store for SimStore {
         mode: ImportMode,
     ) -> BoxFuture<'_, Result<Identity, StoreError>> {
         Box::pin(async move {
-            self.note();
-            let identity = wait(self.inner().import(contents, mode))?;
-            let mut rows = Vec::new();
-            self.scan(&mut |row| rows.push(row.lease))?;
-            let event = Event::Imported { at: self.clock.times(), rows };
-            self.state.lock().log.push(event);
-            Ok(identity)
+            let (number, _) = self.begin(&[]);
+            self.pass_gate(Gate::Before).await;
+            let outcome = self.replace(contents, mode);
+            self.pass_gate(Gate::After).await;
+            self.state.lock().waiting.remove(&number);
+            outcome
         })
     }
 
