@@ -2,6 +2,7 @@
 //! sweep, dry run and explain share it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_core::decision::{
     DecidedBy, Holder, MAX_RECLAIM_ROWS, Pressure, RETAIN_AS_AT_ADD, ReclaimRequest, Suspect,
@@ -12,7 +13,7 @@ use tenure_core::judge::{
 };
 use tenure_core::lease::{Lease, LeaseKey};
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
-use tenure_core::objects::{PoolSpec, UnfencedReclaim};
+use tenure_core::objects::{PoolLimits, PoolSpec, UnfencedReclaim};
 use tenure_core::ports::{KernelLook, NetnsLook};
 use tenure_store::Row;
 
@@ -141,12 +142,15 @@ impl Engine {
 
     /// Figures of a policy within the limits of the pool, and what the pool allows without a fence.
     fn within_limits(&self, verdict: Verdict, key: &LeaseKey) -> (Verdict, UnfencedReclaim) {
-        let (limits, unfenced) = {
+        let (limits, floor, unfenced) = {
             let state = self.state.lock();
             let pool = state.ledger.pool_of(key).and_then(|p| state.ledger.pool(p));
-            let of = |spec: &PoolSpec| (spec.limits.clone(), spec.unfenced_reclaim);
+            let of = |spec: &PoolSpec| {
+                (spec.limits.clone(), spec.cooldown_floor.0, spec.unfenced_reclaim)
+            };
             // Nothing is allowed about an address that no pool has.
-            pool.map_or_else(|| (Default::default(), UnfencedReclaim::Never), |p| of(&p.spec))
+            let none = || (PoolLimits::default(), Duration::ZERO, UnfencedReclaim::Never);
+            pool.map_or_else(none, |pool| of(&pool.spec))
         };
         let clamped = Verdict {
             grace: verdict.grace.max(limits.grace_min.0).min(limits.grace_max.0),
@@ -154,7 +158,7 @@ impl Engine {
                 RETAIN_AS_AT_ADD => RETAIN_AS_AT_ADD,
                 retain => retain.min(limits.retain_max.0),
             },
-            cooldown: verdict.cooldown.min(limits.cooldown_max.0),
+            cooldown: verdict.cooldown.max(floor).min(limits.cooldown_max.0),
             ..verdict
         };
         if clamped != verdict {

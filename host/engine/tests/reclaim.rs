@@ -114,6 +114,19 @@ async fn the_grace_of_the_policy_is_kept_within_the_limits_of_the_pool() {
 }
 
 #[tokio::test]
+async fn a_policy_does_not_cut_a_rest_below_the_floor_of_the_pool() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/32", "cooldownFloor": "10s"}))]).await;
+    let verdict = *site.policies.verdict.lock();
+    *site.policies.verdict.lock() = Verdict { cooldown: Duration::ZERO, ..verdict };
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    assert_eq!(site.reclaim().await, 1);
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    site.clock.pass(Duration::from_secs(10));
+    assert_eq!(site.add("c2").await.unwrap(), [only()]);
+}
+
+#[tokio::test]
 async fn a_holder_that_outlives_its_del_keeps_others_away_until_it_is_off_the_link() {
     let site = one().await;
     site.add("c1").await.unwrap();
