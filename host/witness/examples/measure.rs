@@ -36,6 +36,7 @@ fn main() {
     median("holders_of", 5, |i| drop(first.holders_of(&all[i])));
     census("census", &first, &all);
 
+    wake("from the last reference to the wake", &first);
     let next = KernelWitness::start(&Options { earlier_home: Some(first.home().cookie) })
         .expect("a witness");
     sweep("first sweep after a restart, nothing visible", &next, &all, NetnsLook::Unknown);
@@ -73,6 +74,23 @@ fn census(what: &str, witness: &KernelWitness, all: &[Netns]) {
     let took = begun.elapsed();
     let ours = census.sightings.iter().filter(|seen| known.contains(&seen.place)).count();
     println!("{what}: {took:?}, {ours} of ours, gap: {:?}", census.incomplete);
+}
+
+fn wake(what: &str, witness: &KernelWitness) {
+    let (woken, wakes) = std::sync::mpsc::channel();
+    witness.on_end(move || _ = woken.send(())).expect("a thread");
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let file = new_namespace();
+        witness.identify(&path_of(&file)).expect("an identity");
+        while wakes.try_recv().is_ok() {}
+        let begun = Instant::now();
+        drop(file);
+        wakes.recv().expect("a wake");
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    println!("{what}: median {:?}, max {:?}", times[25], times[49]);
 }
 
 fn median(what: &str, runs: usize, mut act: impl FnMut(usize)) {

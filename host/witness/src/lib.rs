@@ -12,6 +12,7 @@
 //! look      watch -> memory (which ids ended until now) -> Look
 //! namespace Look: memory: who wears the id? else the kernel: does it exist? else visible: one pass over handles
 //! address   Look: namespace alive -> RTM_GETADDR in the namespace by its id -> still the same wearer?
+//! on_end    RTM_DELNSID -> memory (an id that we know or chose?) -> wake
 //! census    nsid: all ids -> handles: everything visible, identified -> the ids that are left, by RTM_GETADDR
 //! ```
 //!
@@ -62,6 +63,7 @@ mod proc;
 mod release;
 mod self_test;
 mod visible;
+mod wake;
 mod watch;
 mod witness;
 

@@ -1,9 +1,13 @@
 //! Which namespace each id wears, as far as this process has seen and can still believe it.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use tenure_core::lease::Netns;
 
+use crate::nsid::FIRST_CHOSEN;
+use crate::wake::Bell;
 use crate::watch::{EndWatch, Heard};
 
 /// Cookies of ended namespaces are remembered in two halves of this size (some 20 bytes each): a lease
@@ -14,6 +18,8 @@ const DEPARTED_HALF: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Memory {
     watch: EndWatch,
+    /// Rung when a holder's namespace may have ended.
+    bell: Arc<Bell>,
     by_id: HashMap<i32, Worn>,
     by_cookie: HashMap<u64, i32>,
     departed: Departed,
@@ -36,9 +42,14 @@ struct Departed {
 // === impl Memory ===
 
 impl Memory {
-    pub(crate) fn new(watch: EndWatch) -> Self {
+    pub(crate) fn new(watch: EndWatch, bell: Arc<Bell>) -> Self {
         let departed = Departed::default();
-        Self { watch, by_id: HashMap::new(), by_cookie: HashMap::new(), departed }
+        Self { watch, bell, by_id: HashMap::new(), by_cookie: HashMap::new(), departed }
+    }
+
+    /// Can be read as long as there is something that [`Memory::catch_up`] has not taken in.
+    pub(crate) fn events(&self) -> std::io::Result<OwnedFd> {
+        self.watch.as_fd().try_clone_to_owned()
     }
 
     /// The namespace lives and wears its id; without an id there is nothing to learn. The caller holds it open: it
@@ -55,14 +66,22 @@ impl Memory {
         }
     }
 
-    /// Takes in what ended until now.
+    /// Takes in what ended until now, and rings if that may be the namespace of a holder.
     pub(crate) fn catch_up(&mut self) {
-        match self.watch.drain() {
-            Heard::Ended(ids) => ids.into_iter().for_each(|id| self.forget(id)),
+        let matters = match self.watch.drain() {
+            // Of what an earlier process saw memory does not know, but an id of our choice tells.
+            Heard::Ended(ids) => {
+                let known = ids.iter().filter(|id| self.forget(**id)).count();
+                known > 0 || ids.iter().any(|id| *id >= FIRST_CHOSEN)
+            }
             Heard::Overrun => {
                 tracing::debug!("ends of namespace ids were lost: all are looked at anew");
                 self.doubt_all();
+                true
             }
+        };
+        if matters {
+            self.bell.ring();
         }
     }
 
@@ -77,10 +96,14 @@ impl Memory {
     }
 
     /// The id ended. If another namespace wears it already, memory says nothing of that one, which is safe.
-    pub(crate) fn forget(&mut self, id: i32) {
-        if let Some(worn) = self.by_id.remove(&id) {
+    /// Whether it was known.
+    pub(crate) fn forget(&mut self, id: i32) -> bool {
+        let worn = self.by_id.remove(&id);
+        let known = worn.is_some();
+        if let Some(worn) = worn {
             self.depart(worn.netns.cookie, id);
         }
+        known
     }
 
     /// The namespace that wears `id`, if that can be believed.
@@ -138,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_id_with_a_new_wearer_is_believed_and_the_old_wearer_counts_as_seen() {
-        let mut memory = Memory::new(EndWatch::open().unwrap());
+        let mut memory = Memory::new(EndWatch::open().unwrap(), Bell::new().unwrap().into());
         let wears_it = |cookie| Netns { cookie, dev: 4, ino: 7, nsid: Some(i32::MAX) };
         memory.learn(wears_it(1));
         memory.learn(wears_it(2));

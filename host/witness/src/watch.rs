@@ -1,6 +1,6 @@
 //! Hears which namespace ids ended, so that what an id wore can be believed between two looks.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -41,7 +41,7 @@ impl EndWatch {
         Self::with_budget(EVENT_BUDGET_BYTES)
     }
 
-    fn with_budget(bytes: usize) -> std::io::Result<Self> {
+    pub(crate) fn with_budget(bytes: usize) -> std::io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         // Beyond the system's limit only root of the first user namespace may go; any size is correct.
@@ -77,6 +77,12 @@ impl EndWatch {
             }
         }
         if overrun { Heard::Overrun } else { Heard::Ended(ended) }
+    }
+}
+
+impl AsFd for EndWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::netlink::{IdleRoutes, RouteError};
 use crate::nsid::IdSource;
 use crate::release;
 use crate::self_test::{self, SelfTest};
+use crate::wake::{Bell, Listener};
 use crate::watch::EndWatch;
 
 /// What the daemon knows at start.
@@ -40,6 +41,7 @@ pub struct Options {
 pub struct KernelWitness {
     pub(crate) inner: Arc<Inner>,
     pub(crate) self_test: SelfTest,
+    listener: Mutex<Option<Listener>>,
 }
 
 /// What all looks share.
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     routes: IdleRoutes,
     ids: IdSource,
     pub(crate) memory: Mutex<Memory>,
+    pub(crate) bell: Arc<Bell>,
 }
 
 // === impl KernelWitness ===
@@ -70,13 +73,35 @@ impl KernelWitness {
         release::check(&rustix::system::uname().release().to_string_lossy())?;
         let inner = Arc::new(Inner::open(options)?);
         let self_test = self_test::run(&inner);
-        Ok(Self { inner, self_test })
+        Ok(Self { inner, self_test, listener: Mutex::new(None) })
     }
 
     /// How the test at start went, for status and metrics.
     #[must_use]
     pub fn self_test(&self) -> &SelfTest {
         &self.self_test
+    }
+
+    /// Calls `wake` whenever the namespace of a holder may have ended, within milliseconds, whatever kept it
+    /// alive until then: a process, a mounted path, a descriptor, a socket. A look that is taken in answer sees
+    /// the end.
+    ///
+    /// # Guarantees
+    /// No end of a namespace that this process met, or that a daemon gave an id to, goes unheard; where the kernel
+    /// lost events, that wakes too. A wake without cause is possible. Ends that come together share one wake, and
+    /// there are at most 50 in a second.
+    ///
+    /// `wake` runs on a thread of the witness and must not block for long. That thread ends with the witness, so `wake`
+    /// must not keep the witness alive. A second call replaces the first.
+    ///
+    /// # Errors
+    /// [`WitnessError::System`] when the thread could not be started.
+    pub fn on_end(&self, wake: impl Fn() + Send + 'static) -> Result<(), WitnessError> {
+        let mut slot = self.listener.lock();
+        // The earlier one first: there is one bell.
+        *slot = None;
+        *slot = Some(Listener::start(&self.inner, wake)?);
+        Ok(())
     }
 
     /// The daemon's own namespace. The daemon keeps its cookie for [`Options::earlier_home`].
@@ -137,6 +162,8 @@ impl Inner {
         })?;
         let home = Netns { cookie, dev: file.dev, ino: file.ino, nsid: None };
         let watch = EndWatch::open().map_err(|source| StartError::Watch { source })?;
+        let bell = Bell::new().map_err(|source| StartError::Watch { source })?;
+        let bell = Arc::new(bell);
         Ok(Self {
             home,
             earlier_ids_count: options.earlier_home == Some(cookie),
@@ -144,7 +171,8 @@ impl Inner {
             doorway: Doorway::new(file.into()),
             routes: IdleRoutes::default(),
             ids: IdSource::new().map_err(|why| own(system("reading randomness", why)))?,
-            memory: Mutex::new(Memory::new(watch)),
+            memory: Mutex::new(Memory::new(watch, Arc::clone(&bell))),
+            bell,
         })
     }
 

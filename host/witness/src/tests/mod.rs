@@ -5,6 +5,7 @@ mod census;
 mod identity;
 mod lifetime;
 mod reuse;
+mod wake;
 pub(crate) mod world;
 
 use tenure_core::lease::Netns;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::self_test::move_into_new_namespace;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `body` here if we are root, else the test `path` again as root of a new user namespace.
 pub(crate) fn as_root(path: &str, body: impl FnOnce()) {
