@@ -89,7 +89,7 @@ impl Count<'_> {
                     Err(why) => _ = failed.insert(ino, format!("{}: {why}", path.display())),
                 }
             });
-            missed = unread.or(failed.into_values().next());
+            missed = failed.into_values().next().or(unread);
             if missed.is_none() {
                 return;
             }

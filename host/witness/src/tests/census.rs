@@ -168,16 +168,18 @@ kernel_test! {
             let done = AtomicBool::new(false);
             let come_and_go = || {
                 while !done.load(Ordering::Relaxed) {
-                    let room = Room::new();
-                    // Some have an id when they end, and the others none.
-                    if getrandom::u32().unwrap().is_multiple_of(2) {
-                        witness.identify(room.path()).unwrap();
-                    }
+                    // Some have no id when they end, and the last one has.
+                    drop([(); 8].map(|()| Room::new()));
+                    let last = Room::new();
+                    let ended = witness.identify(last.path()).unwrap();
+                    drop(last);
+                    // No faster than the kernel takes them down: other tests wait for ends too.
+                    wait_until_gone(&witness, &ended);
                 }
             };
             std::thread::scope(|scope| {
                 let threads = [scope.spawn(come_and_go), scope.spawn(come_and_go)];
-                let all: Vec<_> = (0..50).map(|_| witness.census().unwrap()).collect();
+                let all: Vec<_> = (0..20).map(|_| witness.census().unwrap()).collect();
                 done.store(true, Ordering::Relaxed);
                 threads.into_iter().for_each(|thread| thread.join().unwrap());
                 for census in all {
@@ -218,7 +220,7 @@ kernel_test! {
 kernel_test! {
     fn a_process_that_may_not_be_looked_at_is_a_gap() {
         in_own_home(|| {
-            let mut witness = first_witness();
+            let (mut witness, _resident) = (first_witness(), Idle::in_new_namespace());
             let census = census_without(CapabilitySet::SYS_PTRACE, &mut witness);
             let why = census.incomplete.as_deref().unwrap();
             assert!(why.contains("/proc/") && why.contains("could not be read"), "{why}");

@@ -134,8 +134,7 @@ fn possessions_stay_the_same() {
     (0..300).for_each(|_| work());
     let netns = witness.identify(&resident.path()).unwrap();
     assert_ne!(witness.holders_of(&netns), []);
-    let census = witness.census().unwrap();
-    assert!(!census.sightings.is_empty() || census.incomplete.is_none());
+    assert!(witness.census().is_ok());
     assert_eq!(possessions(), working);
     drop(witness);
     wait_for("the witness to let go", || possessions() == before);
