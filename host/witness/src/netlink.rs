@@ -184,20 +184,18 @@ impl Route {
             self.sequence = self.sequence.wrapping_add(1);
             datagram.extend(encoded(question, flags, self.sequence));
         }
-        let sent = self.socket.send(&datagram, 0);
+        let sent = uninterrupted(|| self.socket.send(&datagram, 0));
         sent.map(|_| ()).map_err(|why| failure("asking rtnetlink", why))
     }
 
     /// The messages of one datagram that answer what was asked last.
     fn receive(&mut self) -> Result<Vec<Message>, RouteError> {
         self.datagram.clear();
-        let length =
-            self.socket.recv(&mut self.datagram, libc::MSG_TRUNC).map_err(|why| {
-                match why.raw_os_error() {
-                    Some(libc::ENOBUFS) => RouteError::Incomplete,
-                    _ => failure("hearing rtnetlink", why),
-                }
-            })?;
+        let heard = uninterrupted(|| self.socket.recv(&mut self.datagram, libc::MSG_TRUNC));
+        let length = heard.map_err(|why| match why.raw_os_error() {
+            Some(libc::ENOBUFS) => RouteError::Incomplete,
+            _ => failure("hearing rtnetlink", why),
+        })?;
         if length == 0 || length > self.datagram.len() {
             return Err(RouteError::Incomplete);
         }
@@ -221,6 +219,16 @@ pub(crate) fn dump<T>(
         }
     }
     Route::open(home)?.dump(question.clone(), &keep)
+}
+
+/// A signal to this process is no answer of the kernel: a socket with a timeout is interrupted by each.
+fn uninterrupted<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
 }
 
 fn refusal(code: i32) -> RouteError {
