@@ -24,12 +24,13 @@ pub(crate) struct OnLink {
 ///
 /// `id` names the namespace, none the daemon's own.
 pub(crate) fn is_on_link(home: u64, id: Option<i32>, address: IpAddr) -> Result<bool, RouteError> {
-    let family = match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
     let stands = |answer| on_link(&answer).filter(|found| found.address == address);
-    Ok(!dump(home, &question(family, id), stands)?.is_empty())
+    Ok(!dump(home, &question(family_of(address), id), stands)?.is_empty())
+}
+
+/// All addresses of the daemon's own namespace of the family of `like`.
+pub(crate) fn of_home(home: u64, like: IpAddr) -> Result<Vec<OnLink>, RouteError> {
+    dump(home, &question(family_of(like), None), |answer| on_link(&answer))
 }
 
 /// All addresses of both families in the namespace with this id, whatever their state.
@@ -54,6 +55,13 @@ pub(crate) fn link_name(home: u64, id: i32, link: u32) -> Result<Option<String>,
         LinkAttribute::IfName(name) => Some(name),
         _ => None,
     }))
+}
+
+fn family_of(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
 }
 
 fn question(family: AddressFamily, id: Option<i32>) -> RouteNetlinkMessage {

@@ -1,12 +1,15 @@
-//! The kernel witness: what this node's kernel says about the network namespaces of holders.
+//! The witnesses that a node has by itself: [`KernelWitness`], what its kernel says about the network namespaces of
+//! holders, and [`WireWitness`], whether somebody on a link answers for an address.
 //!
-//! What it is not: it judges nothing (grace, fences and the table of required evidence live in
-//! `tenure_core`), keeps nothing on disk, and knows neither leases nor pods. It needs no async runtime:
-//! every call blocks for microseconds and belongs on a thread where that is allowed.
+//! What they are not: they judge nothing (grace, fences and the table of required evidence live in
+//! `tenure_core`), keep nothing on disk, and know neither leases nor pods. They need no async runtime:
+//! every call blocks, for microseconds at the kernel and for 350 ms on the wire, and belongs on a thread where that is
+//! allowed.
 //!
 //! # Flow
 //!
 //! ```text
+//! kernel
 //! start     kernel release -> own namespace -> watch for ending ids -> self-test (made, seen, gone)
 //! identify  path -> namespace_file -> doorway (cookie) -> nsid (id, given if there is none) -> memory
 //! look      watch -> memory (which ids ended until now) -> Look
@@ -14,6 +17,8 @@
 //! address   Look: namespace alive -> RTM_GETADDR in the namespace by its id -> still the same wearer?
 //! on_end    RTM_DELNSID -> memory (an id that we know or chose?) -> wake
 //! census    nsid: all ids -> handles: everything visible, identified -> the ids that are left, by RTM_GETADDR
+//! wire
+//! probe     wire/: interface -> who can be a control -> a temporary macvlan, or the bridge -> three rounds -> verdict
 //! ```
 //!
 //! # Invariants
@@ -30,7 +35,10 @@
 //! - *The cookie decides.* Inode numbers and low namespace ids are reused at once; what an id wore is
 //!   believed only while no end of that id was announced since.
 //! - *Nothing is held.* A namespace is entered by one thread of ours that has left it again before the answer, and
-//!   descriptors of it are closed by then. Ids pin nothing.
+//!   descriptors of it are closed by then. Ids pin nothing. The one namespace that stays open is the wire witness's
+//!   own, which is empty between two probes.
+//! - *Silence on the wire is no proof.* It counts at all only beside a control that answered, and an answer only if it
+//!   is not that of a machine which answers for everybody; the folder `wire` has its own list.
 //! - *Silent when broken.* If the self-test fails, every look and every census is an error.
 //! - *A census is whole or says that it is not.* Every namespace that a daemon in this place has met in this boot
 //!   has an id here, so none of them is missed, whoever or whatever keeps it alive. Beyond those it finds what
@@ -65,6 +73,7 @@ mod self_test;
 mod visible;
 mod wake;
 mod watch;
+mod wire;
 mod witness;
 
 #[cfg(test)]
@@ -73,4 +82,5 @@ mod tests;
 pub use error::StartError;
 pub use explain::{Hold, MAX_HOLDERS, NamespaceHolder};
 pub use self_test::SelfTest;
+pub use wire::WireWitness;
 pub use witness::{KernelWitness, Options};

@@ -6,7 +6,9 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use parking_lot::Mutex;
@@ -141,7 +143,16 @@ impl Route {
 
     /// Asks for a change and waits until the kernel confirms it.
     pub(crate) fn change(&mut self, question: RouteNetlinkMessage) -> Result<(), RouteError> {
-        self.send(vec![question], NLM_F_REQUEST | NLM_F_ACK)?;
+        self.confirmed(question, NLM_F_REQUEST | NLM_F_ACK)
+    }
+
+    /// Asks for something new and waits until the kernel confirms it. What exists already is refused.
+    pub(crate) fn create(&mut self, question: RouteNetlinkMessage) -> Result<(), RouteError> {
+        self.confirmed(question, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn confirmed(&mut self, question: RouteNetlinkMessage, flags: u16) -> Result<(), RouteError> {
+        self.send(vec![question], flags)?;
         loop {
             for message in self.receive()? {
                 match message.payload {
