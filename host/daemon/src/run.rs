@@ -19,8 +19,9 @@ use crate::config::Config;
 use crate::high_water::HighWater;
 use crate::{log, metrics, spool, wiring};
 
-/// Decisions, looks and reads of the store run there; each is short, and each thread costs memory.
-const BLOCKING_THREADS: usize = 24;
+/// Decisions, looks and reads of the store run there, each short, and up to 16 probes of a third of a second; each
+/// thread costs memory.
+const BLOCKING_THREADS: usize = 40;
 /// Open files at most: every connection, twice over.
 const DESCRIPTORS: u64 = 8192;
 /// How long work on other threads may go on when all has been closed.
@@ -52,10 +53,11 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     let (kernel, node) = wiring::build_witness(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let policies = wiring::build_policies(config, clock.clone())?;
-    let ports = wiring::ports(&store, policies, kernel, clock);
+    let ports = wiring::ports(&store, policies, kernel.clone(), clock);
     let mark = Arc::new(HighWater::beside(&config.cni.socket, node.boot.to_string()));
     let went_back = wiring::check_history(&store, &mark).await?;
     let engine = wiring::build_engine(ports, node, (config, went_back))?;
+    wiring::hear_ends(&kernel, &engine);
     wiring::apply_manifests(&engine, is_new, args.manifests.as_deref()).await?;
     engine.learn_what_lives().await?;
     let noting = tokio::spawn(mark.clone().note_forever(store.clone()));

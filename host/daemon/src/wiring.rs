@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tenure_core::error::Coded as _;
 use tenure_core::lease::NodeRef;
+use tenure_core::ports::Wire;
 use tenure_core::time::Clock;
 use tenure_engine::{Engine, Options, Ports};
 use tenure_policy_host::{PolicyHost, PolicyHostOptions, RingOptions};
 use tenure_store::{RedbOptions, RedbStore, Store as _};
-use tenure_witness::KernelWitness;
+use tenure_witness::{KernelWitness, WireWitness};
 
 use crate::config::Config;
 use crate::high_water::HighWater;
@@ -130,7 +131,32 @@ pub(crate) fn ports(
         epoch = store.identity().epoch.0,
         "the store is open"
     );
-    Ports { store: store.clone(), policies, kernel, wire: None, clock }
+    Ports { store: store.clone(), policies, kernel, wire: build_wire(), clock }
+}
+
+/// Starts the wire witness. Without it nothing is probed, and what needs a probe is not given.
+fn build_wire() -> Option<Arc<dyn Wire>> {
+    match WireWitness::start() {
+        Ok(wire) => Some(Arc::new(wire)),
+        Err(error) => {
+            tracing::warn!(%error, "nothing can be asked on the wire; pools with `probe` are served without it");
+            None
+        }
+    }
+}
+
+/// The end of a network namespace wakes the sweep.
+pub(crate) fn hear_ends(kernel: &KernelWitness, engine: &Arc<Engine>) {
+    // Weak: the engine holds the witness.
+    let engine = Arc::downgrade(engine);
+    let ended = move || {
+        if let Some(engine) = engine.upgrade() {
+            engine.note_end();
+        }
+    };
+    if let Err(error) = kernel.on_end(ended) {
+        tracing::warn!(%error, "the end of a namespace is noticed by the regular sweep only");
+    }
 }
 
 fn beside_the_binary() -> anyhow::Result<PathBuf> {

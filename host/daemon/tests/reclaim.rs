@@ -292,6 +292,35 @@ fn a_time_table_from_death_to_reuse() {
     });
 }
 
+/// A machine that nobody knows of has the first address of the pool.
+#[test]
+fn a_duplicate_on_the_wire_is_quarantined_and_another_address_given() {
+    let pool = json!({
+        "cidr": "10.9.0.0/16", "ranges": ["10.9.1.1-10.9.1.4"], "gateway": "10.9.0.1", "probe": "always",
+    });
+    let lab = Lab::enter().pool("p", pool).start();
+    for name in ["foreign", "router", "c1"] {
+        netns(name);
+    }
+    ip(&["link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", "foreign"]);
+    ip(&["link", "set", "up0", "up"]);
+    ip(&[
+        "link", "add", "gw", "link", "up0", "netns", "router", "type", "macvlan", "mode", "bridge",
+    ]);
+    for (name, link, address) in
+        [("foreign", "up1", "10.9.1.1/16"), ("router", "gw", "10.9.0.1/16")]
+    {
+        ip(&["-n", name, "addr", "add", address, "dev", link]);
+        ip(&["-n", name, "link", "set", link, "up"]);
+    }
+    let config = lab.network("1.1.0", "macvlan", json!({"master": "up0"}));
+    let given = lab.cnitool("add", &config, "c1").addresses();
+    assert_eq!(given, ["10.9.1.2".parse::<IpAddr>().unwrap()]);
+    let (_, lease) = lab.http("GET", "/v1/leases/10.9.1.1", "");
+    let lease: Value = serde_json::from_str(&lease).unwrap();
+    assert_eq!(lease["view"], "quarantined", "{lease}");
+}
+
 fn is_anybody_waiting(lab: &Lab) -> bool {
     let (_, status) = lab.http("GET", "/v1/status", "");
     serde_json::from_str::<Value>(&status).unwrap()["waiting"].as_u64() > Some(0)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -22,6 +23,9 @@ use crate::self_test::{self, SelfTest};
 use crate::wake::{Bell, Listener};
 use crate::watch::EndWatch;
 
+/// A self-test that failed is run again after so long.
+const SELF_TESTS_APART: Duration = Duration::from_secs(30);
+
 /// What the daemon knows at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -40,7 +44,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct KernelWitness {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) self_test: SelfTest,
+    /// The last one and when it ended. Written by whoever finds that one that failed is due again.
+    pub(crate) self_test: Mutex<(SelfTest, Instant)>,
     listener: Mutex<Option<Listener>>,
 }
 
@@ -72,14 +77,14 @@ impl KernelWitness {
     pub fn start(options: &Options) -> Result<Self, StartError> {
         release::check(&rustix::system::uname().release().to_string_lossy())?;
         let inner = Arc::new(Inner::open(options)?);
-        let self_test = self_test::run(&inner);
+        let self_test = Mutex::new((self_test::run(&inner), Instant::now()));
         Ok(Self { inner, self_test, listener: Mutex::new(None) })
     }
 
-    /// How the test at start went, for status and metrics.
+    /// How the last test went, for status and metrics.
     #[must_use]
-    pub fn self_test(&self) -> &SelfTest {
-        &self.self_test
+    pub fn self_test(&self) -> SelfTest {
+        self.self_test.lock().0.clone()
     }
 
     /// Calls `wake` whenever the namespace of a holder may have ended, within milliseconds, whatever kept it
@@ -110,8 +115,13 @@ impl KernelWitness {
         self.inner.home
     }
 
+    /// A node that takes thousands of namespaces down at once can fail the test by slowness alone: it is run again.
     fn speaks(&self) -> Result<(), WitnessError> {
-        match &self.self_test {
+        let mut last = self.self_test.lock();
+        if matches!(last.0, SelfTest::Failed { .. }) && last.1.elapsed() >= SELF_TESTS_APART {
+            *last = (self_test::run(&self.inner), Instant::now());
+        }
+        match &last.0 {
             SelfTest::Passed { .. } => Ok(()),
             SelfTest::Failed { why } => Err(WitnessError::Off { why: why.clone() }),
         }
