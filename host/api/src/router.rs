@@ -23,6 +23,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/apply", post(objects::apply))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{address}", get(leases::one))
+        .route("/v1/leases/{address}/history", get(leases::history))
         .route("/v1/leases/{address}/release", post(leases::release))
         .route("/v1/decisions", get(status::decisions))
         .route("/v1/status", get(status::status))

@@ -13,6 +13,8 @@ use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use support::{api, busy_site};
+use tenure_core::time::Clock as _;
+use tenure_store::Store as _;
 use tower::ServiceExt as _;
 
 fn description() -> Value {
@@ -54,7 +56,7 @@ async fn every_described_route_is_served() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 20, "a new route needs its description");
+    assert_eq!(asked, 21, "a new route needs its description");
 }
 
 #[tokio::test]
@@ -72,6 +74,7 @@ async fn real_answers_satisfy_their_schemas() {
         ("GET", "/v1/leases", "/v1/leases", Value::Null),
         ("POST", "/v1/leases/10.6.0.2/release", "/v1/leases/{address}/release", live),
         ("GET", "/v1/leases/10.6.0.2", "/v1/leases/{address}", Value::Null),
+        ("GET", "/v1/leases/10.6.0.2/history", "/v1/leases/{address}/history", Value::Null),
         ("GET", "/v1/decisions", "/v1/decisions", Value::Null),
         ("GET", "/v1/status", "/v1/status", Value::Null),
         ("GET", "/healthz", "/healthz", Value::Null),
@@ -85,6 +88,35 @@ async fn real_answers_satisfy_their_schemas() {
         let found: Value = serde_json::from_slice(&bytes).unwrap();
         holds(template, method, status, &found);
     }
+}
+
+/// Each kind of answer about a moment, and each kind of event with its own fields.
+#[tokio::test]
+async fn real_histories_satisfy_their_schema() {
+    let site = busy_site().await;
+    let store = site.store.clone();
+    let router = tenure_api::router(api(&site));
+    let live = json!({"generation": 1, "evenIfLive": true, "reason": "test"});
+    let start = site.clock.wall().0;
+    site.clock.pass(std::time::Duration::from_secs(60));
+    answer(&router, "POST", "/v1/leases/10.6.0.2/release", &live).await;
+    let quarantined = site.clock.wall().0;
+    site.clock.pass(std::time::Duration::from_secs(60));
+    answer(&router, "POST", "/v1/leases/10.6.0.2/release", &live).await;
+    let asked = [("held", start), ("quarantined", quarantined), ("nobody", quarantined + 60_000)];
+    let ask = async |was: &str, at: u64| {
+        let path = format!("/v1/leases/10.6.0.2/history?at={at}");
+        let (status, bytes) = answer(&router, "GET", &path, &Value::Null).await;
+        let found: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(found["moment"]["answer"]["was"], was, "{found:#}");
+        holds("/v1/leases/{address}/history", "GET", status, &found);
+    };
+    for (was, at) in asked {
+        ask(was, at).await;
+    }
+    ask("unknown", 5).await;
+    store.raise_epoch().await.unwrap();
+    ask("unknown", quarantined + 60_001).await;
 }
 
 /// Follows `responses` of the description to the schema of this status.

@@ -104,6 +104,12 @@ async fn every_refusal_has_the_same_shape() {
         ("GET", "/v1/leases/ten", "", 400, "BAD_ADDRESS"),
         ("GET", "/v1/leases/10.6.0.2?space=a--b", "", 400, "BAD_QUERY"),
         ("GET", "/v1/leases/10.6.0.2?space=other", "", 404, "NOT_FOUND"),
+        ("GET", "/v1/leases/ten/history", "", 400, "BAD_ADDRESS"),
+        ("GET", "/v1/leases/10.6.0.2/history?at=yesterday", "", 400, "BAD_QUERY"),
+        ("GET", "/v1/leases/10.6.0.2/history?when=1", "", 400, "BAD_QUERY"),
+        ("GET", "/v1/leases/10.9.0.2/history", "", 404, "NOT_FOUND"),
+        ("GET", "/v1/leases/10.6.0.2/history?space=other", "", 404, "NOT_FOUND"),
+        ("GET", "/v1/export?history=no", "", 400, "BAD_QUERY"),
         ("POST", "/v1/leases/10.6.0.2/release", "{\"generation\":1,\"x\":1}", 400, "BAD_BODY"),
         ("POST", "/v1/import", "{}", 400, "EXPORT_INVALID"),
     ];
@@ -154,6 +160,20 @@ async fn leases_are_filtered_and_cut_and_the_cut_is_told() {
         let (_, answer) = get(&router, &format!("/v1/leases{query}")).await;
         assert_eq!((count(&answer), answer["total"].as_u64()), (shown, Some(total)), "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_history_is_cut_and_the_cut_is_told() {
+    let router = tenure_api::router(api(&busy_site().await));
+    let (_, answer) = get(&router, "/v1/leases/10.6.0.4/history?limit=1").await;
+    let items = answer["items"].as_array().unwrap();
+    assert_eq!(
+        (items.len(), &answer["total"], &items[0]["what"]),
+        (1, &json!(2), &json!("released"))
+    );
+    assert_eq!(items[0]["before"]["attachment"]["container"], "c3cccccccccccccccc");
+    assert_eq!(items[0]["after"], Value::Null);
+    assert_eq!(answer.get("moment"), None, "nobody asked for one");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use support::{api, busy_site, empty_site, object, site_on};
 use tenure_core::time::WallMs;
-use tenure_store::{MemoryStore, Store as _};
+use tenure_store::{ExportFormat, MemoryStore, Store as _};
 use tower::ServiceExt as _;
 
 async fn send(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, Bytes) {
@@ -48,13 +48,38 @@ async fn what_was_exported_is_served_elsewhere_at_once_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_history_comes_along_unless_an_older_version_shall_read_the_export() {
+    let source = tenure_api::router(api(&busy_site().await));
+    let history = |lines: &Bytes| {
+        let text = String::from_utf8(lines.to_vec()).unwrap();
+        text.lines().filter(|line| line.starts_with("{\"kind\":\"TenureHistory\"")).count()
+    };
+    let (_, whole) = send(&source, "GET", "/v1/export", "").await;
+    let (_, old) = send(&source, "GET", "/v1/export?history=false", "").await;
+    assert_eq!([&whole, &old].map(history), [4, 0]);
+    assert!(old.starts_with(b"{\"kind\":\"TenureExport\",\"format\":1,"));
+    for (lines, events) in [(whole, 4), (old, 0)] {
+        let target = tenure_api::router(api(&empty_site()));
+        let (_, answer) = send(&target, "POST", "/v1/import", lines).await;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["events"], events);
+        let (_, told) = send(&target, "GET", "/v1/leases/10.6.0.4/history", "").await;
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(
+            (&told["total"], &told["gaps"][0]["cause"]),
+            (&json!(events / 2), &json!("import"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_no_daemon_could_serve_is_not_imported() {
     let elsewhere = MemoryStore::new();
     let pool = |name| object("IPPool", name, json!({"cidr": "10.0.0.0/24"}));
     let pools = [pool("one"), pool("two")].map(|pool| serde_json::from_value(pool).unwrap());
     elsewhere.put_objects(pools.into()).await.unwrap();
     let mut lines = Vec::new();
-    tenure_store::export(&elsewhere, WallMs(0), &mut lines).unwrap();
+    tenure_store::export(&elsewhere, WallMs(0), ExportFormat::default(), &mut lines).unwrap();
     let site = empty_site();
     let router = tenure_api::router(api(&site));
     let (status, body) = send(&router, "POST", "/v1/import", lines).await;

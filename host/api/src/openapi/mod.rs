@@ -37,6 +37,7 @@ use crate::extract::{NoQuery, Query};
         paths::list_leases,
         paths::get_lease,
         paths::release_lease,
+        paths::lease_history,
         paths::list_decisions,
         paths::status,
         paths::export,

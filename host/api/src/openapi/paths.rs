@@ -47,6 +47,16 @@ struct LeaseFilter {
     limit: Option<u32>,
 }
 
+/// What of a history.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// Who held it at this moment: milliseconds since the Unix epoch.
+    at: Option<u64>,
+    /// At most so many events: 1000 by default, 100000 at most.
+    limit: Option<u32>,
+}
+
 /// All pools.
 #[utoipa::path(get, path = "/v1/pools", tag = "objects", responses(
     (status = 200, body = schemas::Items<schemas::Pool>),
@@ -155,6 +165,16 @@ pub(super) fn get_lease() {}
     ))]
 pub(super) fn release_lease() {}
 
+/// Who held an address, and who at a moment.
+#[utoipa::path(get, path = "/v1/leases/{address}/history", tag = "leases",
+    params(Address, Space, HistoryQuery),
+    responses(
+        (status = 200, body = schemas::HistoryView),
+        (status = 404, description = "it is in no pool, and nothing is kept of it", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn lease_history() {}
+
 /// The newest decisions, newest first.
 #[utoipa::path(get, path = "/v1/decisions", tag = "daemon",
     params(("limit" = Option<u32>, Query, description = "50 by default")),
@@ -172,11 +192,13 @@ pub(super) fn list_decisions() {}
 pub(super) fn status() {}
 
 /// The whole store as JSON lines. An export without its last line (`TenureExportEnd`) broke off.
-#[utoipa::path(get, path = "/v1/export", tag = "daemon", responses(
-    (status = 200, content_type = "application/jsonl", body = String),
-    (status = 503, description = "another export is under way", body = ErrorBody),
-    (status = "default", description = "refused", body = ErrorBody)
-))]
+#[utoipa::path(get, path = "/v1/export", tag = "daemon",
+    params(("history" = Option<bool>, Query, description = "false: format 1, without history, for older versions")),
+    responses(
+        (status = 200, content_type = "application/jsonl", body = String),
+        (status = 503, description = "another export is under way", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
 pub(super) fn export() {}
 
 /// Loads an export, all or nothing, and serves it.

@@ -1,4 +1,4 @@
-//! Leases, and their release by hand.
+//! Leases, their release by hand, and who held an address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use tenure_core::name::{ObjectName, SpaceName};
 use tenure_core::objects::ObjectKind;
-use tenure_engine::{Engine, LeaseFilter, LeaseView, ReleaseRequest};
+use tenure_core::time::WallMs;
+use tenure_engine::{Engine, HistoryRequest, HistoryView, LeaseFilter, LeaseView, ReleaseRequest};
 
 use super::shapes::{CutItems, ReleaseBody};
 use crate::api::{Api, Caller};
@@ -17,9 +18,9 @@ use crate::extract::{Body, Query};
 
 /// Every view that a lease can have.
 const VIEWS: [&str; 6] = ["held", "resting", "lingering", "retained", "free", "quarantined"];
-/// Leases answered where the caller does not say.
+/// Leases or events answered where the caller does not say.
 const DEFAULT_LIMIT: usize = 1_000;
-/// Leases answered at most: some 100 MB of JSON. An export has them all.
+/// Leases or events answered at most: some 100 MB of JSON. An export has them all.
 const MAX_LIMIT: usize = 100_000;
 
 #[derive(Debug, Deserialize)]
@@ -37,6 +38,15 @@ pub(crate) struct ListQuery {
 pub(crate) struct SpaceQuery {
     #[serde(default)]
     space: SpaceName,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryQuery {
+    #[serde(default)]
+    space: SpaceName,
+    at: Option<WallMs>,
+    limit: Option<usize>,
 }
 
 pub(crate) async fn list(
@@ -83,6 +93,16 @@ pub(crate) async fn release(
     let engine = api.engine.clone();
     let released = async move { Ok(engine.release_by_hand(request, &who).await?) };
     Ok(Json(api.to_its_end(released).await?))
+}
+
+pub(crate) async fn history(
+    State(api): State<Api>,
+    Path(address): Path<String>,
+    Query(HistoryQuery { space, at, limit }): Query<HistoryQuery>,
+) -> Result<Json<HistoryView>, ApiError> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let request = HistoryRequest { address: parse(address)?, space, at, limit };
+    Ok(Json(api.engine.history(request).await?))
 }
 
 fn parse(text: String) -> Result<IpAddr, ApiError> {

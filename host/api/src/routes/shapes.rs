@@ -65,6 +65,8 @@ pub(crate) struct ReleaseBody {
 pub(crate) struct ImportAnswer {
     pub(crate) objects: usize,
     pub(crate) leases: usize,
+    /// Entries of the history.
+    pub(crate) events: usize,
     /// The new life of the store.
     pub(crate) epoch: u64,
 }

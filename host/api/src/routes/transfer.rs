@@ -10,14 +10,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tenure_core::time::WallMs;
-use tenure_store::ImportMode;
+use tenure_store::{ExportFormat, ImportMode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::shapes::ImportAnswer;
 use crate::api::Api;
 use crate::error::ApiError;
-use crate::extract::{NoQuery, Query, Raw};
+use crate::extract::{Query, Raw};
 
 /// Size of a piece of an export.
 const PIECE: usize = 64 * 1024;
@@ -25,6 +25,12 @@ const PIECE: usize = 64 * 1024;
 const PIECES: usize = 4;
 /// A reader that takes no piece for so long is given up: the read view of the store must end.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportQuery {
+    history: Option<bool>,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +45,12 @@ type Piece = Result<Bytes, io::Error>;
 /// of it is refused.
 pub(crate) async fn export(
     State(api): State<Api>,
-    _: Query<NoQuery>,
+    Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
+    let format = match query.history {
+        Some(false) => ExportFormat::WithoutHistory,
+        Some(true) | None => ExportFormat::Whole,
+    };
     let busy = |_| ApiError::Busy { what: "exports", bound: 1 };
     let permit = api.exports.clone().try_acquire_owned().map_err(busy)?;
     let (pieces, mut ready) = mpsc::channel::<Piece>(PIECES);
@@ -49,12 +59,8 @@ pub(crate) async fn export(
         let _permit = permit;
         let out = PieceWriter { pieces: &pieces, runtime: &runtime };
         let mut out = io::BufWriter::with_capacity(PIECE, out);
-        if let Err(error) = tenure_store::export(
-            &**api.engine.store(),
-            wall_now(),
-            tenure_store::ExportFormat::default(),
-            &mut out,
-        ) {
+        let store = &**api.engine.store();
+        if let Err(error) = tenure_store::export(store, wall_now(), format, &mut out) {
             tracing::warn!(%error, "an export ended early");
             // The reader sees a broken body; if it is gone there is nobody to tell.
             let _ = pieces.try_send(Err(io::Error::other(error.to_string())));
@@ -76,10 +82,11 @@ pub(crate) async fn import(
     let engine = api.engine.clone();
     let change = async move {
         let (objects, leases) = (contents.objects.len(), contents.leases.len());
+        let events = contents.history.as_ref().map_or(0, |history| history.entries.len());
         engine.import(contents, mode).await?;
         let epoch = engine.epoch().0;
-        tracing::warn!(objects, leases, epoch, "an import replaced the store");
-        Ok(ImportAnswer { objects, leases, epoch })
+        tracing::warn!(objects, leases, events, epoch, "an import replaced the store");
+        Ok(ImportAnswer { objects, leases, events, epoch })
     };
     api.to_its_end(change).await.map(Json)
 }

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "only their schemas are used")]
 
+mod history;
 mod lease;
 mod objects;
 mod policy;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
+pub(super) use self::history::HistoryView;
 pub(super) use self::lease::{LeaseView, ReleaseBody, View};
 pub(super) use self::objects::{ApplyAnswer, ApplyBody, Deleted, Reservation};
 use self::policy::PolicyStatus;
@@ -66,6 +68,8 @@ pub(in crate::openapi) struct Overview {
 pub(in crate::openapi) struct ImportAnswer {
     objects: usize,
     leases: usize,
+    /// Entries of the history.
+    events: usize,
     epoch: u64,
 }
 
