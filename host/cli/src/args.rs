@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, completions, delete, describe, export, get, import, release, version,
+    apply, completions, delete, describe, export, get, history, import, release, version,
 };
 use crate::output::Format;
 
@@ -22,7 +22,7 @@ const GLOBAL: &str = "Global options";
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure describe lease 10.6.1.7\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
+    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure describe lease 10.6.1.7\n  tenure history 10.6.1.7 --at 2h\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
 )]
 pub(crate) struct Cli {
     /// Admin socket of the daemon
@@ -56,6 +56,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Get(get::Args),
     Describe(describe::Args),
+    History(history::Args),
     Apply(apply::Args),
     Delete(delete::Args),
     Release(release::Args),

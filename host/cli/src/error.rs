@@ -43,6 +43,9 @@ pub(crate) enum CliError {
     Output { source: io::Error },
     #[error("{what} not found; {next}")]
     NotFound { what: String, next: &'static str },
+    /// Nobody knows, and that is no "nobody".
+    #[error("{what}")]
+    NotKnown { what: String },
     #[error("{what}")]
     NotDone { what: String },
 }
@@ -71,16 +74,18 @@ impl CliError {
     }
 
     /// An object that is not there is one to be listed.
-    pub(crate) fn or_see(mut self, kind: Thing) -> Self {
+    pub(crate) fn or_see(self, kind: Thing) -> Self {
+        self.or_next(match kind {
+            Thing::Lease => "no row is kept of it: it is free, or in no pool (`tenure get pools`)",
+            _ => kind.list_command(),
+        })
+    }
+
+    /// What to do about something that is not there.
+    pub(crate) fn or_next(mut self, next: &str) -> Self {
         if let Self::Refused { refusal, .. } = &mut self
             && refusal.kind == "notFound"
         {
-            let next = match kind {
-                Thing::Lease => {
-                    "no row is kept of it: it is free, or in no pool (`tenure get pools`)"
-                }
-                _ => kind.list_command(),
-            };
             refusal.message = format!("{}; {next}", refusal.message);
         }
         self
@@ -100,7 +105,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage { .. } => 2,
-            Self::NotFound { .. } => 3,
+            Self::NotFound { .. } | Self::NotKnown { .. } => 3,
             Self::Refused { refusal, .. } => match refusal.kind.as_str() {
                 "notFound" => 3,
                 "refused" => 4,

@@ -11,6 +11,7 @@
 //! unreachable. What was asked for goes to standard output, everything else to standard error.
 
 mod age;
+mod ago;
 mod args;
 mod client;
 mod commands;

@@ -75,6 +75,9 @@ pub(crate) struct ReleaseBody<'a> {
 pub(crate) struct ImportAnswer {
     pub(crate) objects: usize,
     pub(crate) leases: usize,
+    /// Entries of the history.
+    #[serde(default)]
+    pub(crate) events: usize,
     pub(crate) epoch: u64,
 }
 

@@ -263,6 +263,116 @@ async fn an_address_is_taken_back_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn history_tells_who_held_an_address_and_when() {
+    let site = busy_site().await;
+    let pass = |seconds| site.clock.pass(std::time::Duration::from_secs(seconds));
+    pass(7_200);
+    let mut next = site.request("c4dddddddddddddddd");
+    next.owner = pod("web-1", "uid-2");
+    next.fixed = vec![FixedAddress { address: "10.6.0.4".parse().unwrap(), prefix: None }];
+    site.add_as(&next).await.unwrap();
+    pass(60);
+    let release = |reason: &str| tenure_engine::ReleaseRequest {
+        address: "10.6.0.2".parse().unwrap(),
+        space: "default".parse().unwrap(),
+        generation: 1,
+        even_if_live: true,
+        reason: reason.to_owned(),
+    };
+    site.engine.release_by_hand(release("node\nrebuilt"), "uid 0").await.unwrap();
+    pass(60);
+    site.engine.release_by_hand(release(""), "uid 0").await.unwrap();
+    let mut stage = Stage::new(site);
+    for line in [
+        "history 10.6.0.4",
+        "history 10.6.0.4 -o wide",
+        "history default--10.6.0.4 --limit 1",
+        "history 10.6.0.4 -o json --limit 1",
+        "history 10.6.0.2 -o yaml",
+        "history 10.6.0.2",
+        "history 10.6.0.9",
+        "history 10.6.0.4 --at 2023-11-15T00:30:00Z",
+        "history 10.6.0.4 --at 2023-11-15T00:29:59.999Z",
+        "history 10.6.0.4 --at 2023-11-15T00:30:00Z -o json",
+        "history 10.6.0.2 --at '2023-11-15 01:31:30+01:00'",
+        "history 10.6.0.9 --at 2023-11-15T00:30:00Z --space default",
+    ] {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
+    for (code, line) in [
+        (3, "history 10.6.0.4 --at 2023-11-14T22:29:59Z"),
+        (3, "history 10.6.0.4 --at 2023-11-14T22:29:59Z -o json"),
+        (3, "history 10.9.0.1"),
+        (3, "history 10.6.0.4 --space other"),
+        (2, "history ten"),
+        (2, "history 10.6.0.4 --at yesterday"),
+        (2, "history 10.6.0.4 --at 2999-01-01T00:00:00Z"),
+        (2, "history 10.6.0.4 --at 2h --limit 3"),
+        (2, "history 10.6.0.4 -o name"),
+        (2, "history green--10.6.0.4 --space blue"),
+    ] {
+        assert_eq!(stage.run(line).await, code, "{line}");
+    }
+    stage.is_golden("history.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_may_be_told_by_how_long_ago_it_was() {
+    let now = || {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+        u64::try_from(since.as_millis()).unwrap()
+    };
+    let stage = Stage::new(busy_site().await);
+    let hour = 3_600_000;
+    let earliest = now() - hour;
+    let folder = stage.folder.path().to_owned();
+    let output = support::run_in(folder, "history 10.6.0.2 --at 1h -o json").await;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let at = answer["moment"]["at"].as_u64().unwrap();
+    assert!((earliest..=now() - hour).contains(&at), "{at}");
+    assert_eq!(answer["moment"]["answer"]["was"], "held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_off_says_so() {
+    let store = std::sync::Arc::new(tenure_store::MemoryStore::keeping(0));
+    let site = support::api::site_on(store);
+    site.apply(&[("blue", json!({"cidr": "10.6.0.0/24"}))]).await;
+    let stage = Stage::new(site);
+    let folder = stage.folder.path().to_owned();
+    let said = async |line: &str| {
+        let output = support::run_in(folder.clone(), line).await;
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = said("history 10.6.0.2").await;
+    assert!(code == Some(0) && told.contains("store.historyEvents of the daemon is 0"), "{told}");
+    let (code, told) = said("history 10.6.0.2 --at 1h").await;
+    assert!(code == Some(3) && told.contains("no change is kept"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_says_what_is_missing_in_it() {
+    let site = busy_site().await;
+    site.store.raise_epoch().await.unwrap();
+    let stage = Stage::new(site);
+    let folder = stage.folder.path().to_owned();
+    let output = support::run_in(folder.clone(), "history 10.6.0.4").await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!((lines[1][0], lines[1][2], lines[2][2]), ("5", "(gap)", "released"), "{text}");
+    assert!(
+        text.contains(
+            "the store went back in time: nothing is known since 2023-11-14T22:30:00.000Z"
+        )
+    );
+    let output = support::run_in(folder, "history 10.6.0.4 --at 2023-11-14T22:40:00Z").await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("nothing is known of 2023-11-14T22:30:00.000Z to "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_scripts_what_happened() {
     let mut stage = Stage::new(busy_site().await);
     stage.write("yaml.yaml", "kind: IPPool\n  broken: [\n");
@@ -315,9 +425,9 @@ async fn an_export_is_imported_elsewhere() {
     assert_eq!(stage.run("export -f kept.jsonl").await, 0);
     let kept = stage.folder.path().join("kept.jsonl");
     let lines = std::fs::read_to_string(&kept).unwrap();
-    assert_eq!(lines.lines().count(), 1 + 4 + 3 + 1);
+    assert_eq!(lines.lines().count(), 1 + 4 + 3 + 4 + 1);
     let output = support::run_in(stage.folder.path().to_owned(), "export").await;
-    let body = |text: &str| text.lines().skip(1).take(7).map(str::to_owned).collect::<Vec<_>>();
+    let body = |text: &str| text.lines().skip(1).take(11).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(body(&lines), body(&String::from_utf8(output.stdout).unwrap()));
 
     let mut target = Stage::new(empty_site());
@@ -326,6 +436,11 @@ async fn an_export_is_imported_elsewhere() {
     assert_eq!(target.run("get leases -o name").await, 0);
     assert_eq!(target.run("import -f kept.jsonl").await, 4);
     assert_eq!(target.run("import -f kept.jsonl --replace --yes").await, 0);
+    assert_eq!(stage.run("export -f old.jsonl --without-history").await, 0);
+    let old = std::fs::read_to_string(stage.folder.path().join("old.jsonl")).unwrap();
+    assert_eq!(old.lines().count(), 1 + 4 + 3 + 1);
+    target.write("old.jsonl", &old);
+    assert_eq!(target.run("import -f old.jsonl --replace --yes").await, 0);
     target.is_golden("import.txt");
 }
 
@@ -336,6 +451,7 @@ async fn every_command_has_help_with_an_example() {
     for command in [
         "get",
         "describe",
+        "history",
         "apply",
         "delete",
         "release",
@@ -361,6 +477,6 @@ async fn every_shell_gets_completions() {
         let line = format!("completions {shell}");
         let output = support::run_in(folder.path().to_owned(), &line).await;
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("describe"), "{shell}: {text}");
+        assert!(text.contains("describe") && text.contains("history"), "{shell}: {text}");
     }
 }

@@ -15,22 +15,26 @@ use crate::output::OneForm;
 /// The last line of a whole export begins so.
 const LAST_LINE: &[u8] = b"{\"kind\":\"TenureExportEnd\"";
 
-/// Write all objects and leases as JSON lines, to keep or to import elsewhere
+/// Write all objects, leases and their history as JSON lines, to keep or to import elsewhere
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure export -f tenure.jsonl\n  tenure export | zstd > tenure.jsonl.zst"
+    after_help = "EXAMPLES:\n  tenure export -f tenure.jsonl\n  tenure export -f tenure.jsonl --without-history\n  tenure export | zstd > tenure.jsonl.zst"
 )]
 pub(crate) struct Args {
     /// File to write; it appears whole or not at all. Standard output by default
     #[arg(short, long = "filename", value_name = "FILE")]
     filename: Option<PathBuf>,
+    /// Leave out who held what when: an older version can import it then
+    #[arg(long)]
+    without_history: bool,
     #[command(flatten)]
     _one_form: OneForm,
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
+    let history = if args.without_history { "false" } else { "true" };
     let Some(path) = args.filename.filter(|path| path != Path::new("-")) else {
-        return copy(client, &mut io::stdout().lock()).await;
+        return copy(client, history, &mut io::stdout().lock()).await;
     };
     let failed = |act| {
         let path = path.display().to_string();
@@ -39,7 +43,7 @@ pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let partial = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let mut file = private(&partial).map_err(failed("creating"))?;
-    let copied = match copy(client, &mut file).await {
+    let copied = match copy(client, history, &mut file).await {
         Ok(()) => file.sync_all().and_then(|()| std::fs::rename(&partial, &path)),
         Err(error) => {
             let _ = std::fs::remove_file(&partial);
@@ -56,8 +60,9 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-async fn copy(client: &Client, out: &mut dyn Write) -> Result<(), CliError> {
-    let response = client.open(Method::GET, "/v1/export", &[], Vec::new()).await?;
+async fn copy(client: &Client, history: &str, out: &mut dyn Write) -> Result<(), CliError> {
+    let query = [("history", history)];
+    let response = client.open(Method::GET, "/v1/export", &query, Vec::new()).await?;
     let mut body = response.into_body();
     let mut last_line = Vec::new();
     while let Some(frame) = body.frame().await {

@@ -13,7 +13,8 @@ use crate::wire::ImportAnswer;
 
 /// Load an export into the daemon's store, all or nothing
 ///
-/// The store must be empty unless --replace is given. It begins a new epoch: what it holds went back in time.
+/// The store must be empty unless --replace is given. It begins a new epoch: what it holds went back in time. The
+/// history becomes that of the export; of the time between export and import nothing is known.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  tenure import -f tenure.jsonl\n  tenure import -f tenure.jsonl --replace --yes"
@@ -51,8 +52,8 @@ pub(crate) async fn run(client: &Client, args: Args) -> Result<(), CliError> {
     let answer: ImportAnswer =
         serde_json::from_slice(&bytes.to_bytes()).map_err(|e| unreadable(e.to_string()))?;
     print(&format!(
-        "imported {} objects and {} leases (epoch {})\n",
-        answer.objects, answer.leases, answer.epoch
+        "imported {} objects, {} leases and {} entries of the history (epoch {})\n",
+        answer.objects, answer.leases, answer.events, answer.epoch
     ))
 }
 

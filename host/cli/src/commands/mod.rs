@@ -6,9 +6,11 @@ pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod release;
 mod status;
+mod text;
 pub(crate) mod version;
 
 use crate::args::{Cli, Command};
@@ -24,6 +26,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Describe(args) => describe::run(&client, args, format).await,
         Command::Apply(args) => apply::run(&client, args, format).await,
         Command::Delete(args) => delete::run(&client, args, format).await,
+        Command::History(args) => history::run(&client, args, format).await,
         Command::Release(args) => release::run(&client, args, format).await,
         Command::Status => status::run(&client, format).await,
         Command::Export(args) => {

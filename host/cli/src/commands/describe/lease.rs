@@ -4,9 +4,9 @@ use tenure_core::lease::{Lease, LeaseState, PastHolder, Proof, QuarantineCause};
 use tenure_core::name::Digest;
 use tenure_engine::LeaseView;
 
-use super::text::{Text, owner};
 use crate::age::{age, short};
 use crate::client::Client;
+use crate::commands::text::{Text, owner};
 use crate::error::CliError;
 use crate::lease_name::LeaseName;
 use crate::wire::{Items, Policy};

@@ -4,7 +4,6 @@ mod lease;
 mod policy;
 mod pool;
 mod reservation;
-mod text;
 
 use super::get;
 use crate::client::Client;

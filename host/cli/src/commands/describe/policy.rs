@@ -4,9 +4,9 @@ use tenure_core::decision::{DecidedBy, DecisionRecord};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{PolicyMode, PolicySource};
 
-use super::text::{Text, joined};
 use crate::age::age;
 use crate::client::Client;
+use crate::commands::text::{Text, joined};
 use crate::error::CliError;
 use crate::kinds::hook_name;
 use crate::wire::{Items, Policy};

@@ -5,9 +5,9 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::{PoolSpec, Route, Selector};
 use tenure_engine::LeaseView;
 
-use super::text::{Text, joined, owner};
 use crate::age::age;
 use crate::client::Client;
+use crate::commands::text::{Text, joined, owner};
 use crate::error::CliError;
 use crate::wire::{Items, Pool, PoolStatus, Reservation};
 

@@ -4,8 +4,8 @@ use tenure_core::address::Range;
 use tenure_core::name::ObjectName;
 use tenure_engine::LeaseView;
 
-use super::text::{Text, joined, owner};
 use crate::client::Client;
+use crate::commands::text::{Text, joined, owner};
 use crate::error::CliError;
 use crate::wire::{Items, Reservation};
 
