@@ -99,6 +99,7 @@ pub(super) fn quarantine(cause: &QuarantineCause) -> String {
         QuarantineCause::Unfenced => "lost node".to_owned(),
         QuarantineCause::Wire => "foreign answer".to_owned(),
         QuarantineCause::TwoClaims => "two claims".to_owned(),
+        QuarantineCause::Found => "found on a link".to_owned(),
         QuarantineCause::Operator(why) => format!("operator: {why}"),
     }
 }
