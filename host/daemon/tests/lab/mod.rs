@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -33,7 +34,16 @@ pub struct Lab {
     /// More environment for the daemon.
     pub env: Vec<(String, String)>,
     daemon: Option<Child>,
+    /// Last: everything of this test has ended when the next one begins.
+    _alone: Alone,
 }
+
+/// One laboratory at a time: a daemon looks at all namespaces of the machine for addresses of its pools, and those of
+/// another test would be real ones to it.
+struct Alone;
+
+static BUSY: Mutex<bool> = Mutex::new(false);
+static FREED: Condvar = Condvar::new();
 
 /// What a plugin answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +55,7 @@ pub struct Answer {
 impl Lab {
     /// Enters fresh namespaces with this thread: threads and children that it starts are in them too.
     pub fn enter() -> Self {
+        let alone = Alone::wait();
         enter_namespaces();
         std::fs::create_dir_all("/run/netns").unwrap();
         ip(&["link", "set", "lo", "up"]);
@@ -56,6 +67,7 @@ impl Lab {
             policies: policies(),
             env: Vec::new(),
             daemon: None,
+            _alone: alone,
         }
     }
 
@@ -234,6 +246,25 @@ impl Lab {
     /// One request straight to the daemon's socket, as the plugin sends it; none if the daemon went away.
     pub fn frame(&self, verb: &str, container: &str, config: &Value) -> Option<Answer> {
         call(&self.folder.path().join("cni.sock"), verb, container, container, config)
+    }
+}
+
+impl Alone {
+    fn wait() -> Self {
+        let mut busy = FREED.wait_while(BUSY.lock().unwrap(), |busy| *busy).unwrap();
+        *busy = true;
+        Self
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // What the next daemon could still see of this test.
+        for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+            let _ = rustix::mount::unmount(entry.path(), rustix::mount::UnmountFlags::DETACH);
+        }
+        *BUSY.lock().unwrap() = false;
+        FREED.notify_one();
     }
 }
 
