@@ -38,6 +38,8 @@ impl Engine {
     /// The rows that this attachment holds, quarantined ones included, read from the store and compared: fingerprints
     /// are only hints.
     pub(crate) async fn held_by(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
+        // An import changes the store first and the ledger afterwards: half of a set would be found in between.
+        let _gate = self.gate.read().await;
         let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
         let keys = listed.into_iter().map(|(key, _)| key);
         let mut rows = self.read_rows(keys).await?;

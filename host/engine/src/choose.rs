@@ -278,7 +278,8 @@ impl Engine {
             let print = Print::sticky(&request.attachment, family, &key.key);
             let mut rows = state.ledger.of_sticky(print);
             rows.retain(|(key, slot)| key.family() == family && owns(slot, wall));
-            let held = rows.iter().find(|(_, slot)| slot.is_bound()).map(|(key, _)| key.address);
+            let is_held = |slot: &Slot| !matches!(slot.status, Status::Released { .. });
+            let held = rows.iter().find(|(_, slot)| is_held(slot)).map(|(key, _)| key.address);
             if held.is_some() || !state.keys_in_flight.insert(print) {
                 if if_held == IfHeld::Other {
                     wishes.list.retain(|wish| !wish.is_for_key());
@@ -330,9 +331,10 @@ fn without(families: Families, family: Family) -> Families {
 /// Whether the row still belongs to its sticky key: held, or kept for it.
 fn owns(slot: &Slot, wall: tenure_core::time::WallMs) -> bool {
     match slot.status {
-        Status::Bound { .. } => true,
+        // A quarantined holder may live, and be bound again.
+        Status::Bound { .. } | Status::Quarantined { .. } => true,
         Status::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
-        Status::Reserved { .. } | Status::Quarantined { .. } => false,
+        Status::Reserved { .. } => false,
     }
 }
 

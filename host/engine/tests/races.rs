@@ -13,8 +13,10 @@ use tenure_core::lease::LeaseState;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_core::time::WallMs;
-use tenure_engine::{DelRequest, Deleted, FixedAddress, LeaseView, ReleaseRequest, SpoolInstant};
-use tenure_sim::{Gate, SimStore, Site, attachment};
+use tenure_engine::{
+    AddRequest, DelRequest, Deleted, FixedAddress, LeaseView, ReleaseRequest, SpoolInstant,
+};
+use tenure_sim::{Gate, SimStore, Site, attachment, names};
 use tenure_store::{Contents, ImportMode, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
@@ -89,6 +91,23 @@ async fn a_repeated_add_of_a_quarantined_holder_binds_its_own_row_again() {
     site.engine.release_by_hand(request, "root").await.unwrap();
     assert_eq!(site.add("c1").await.unwrap(), first, "no second lease (I4)");
     assert_eq!(view(&site, first[0]).await.view, "held");
+}
+
+#[tokio::test]
+async fn a_quarantined_holder_keeps_its_key() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    *site.policies.affinity.lock() = sticky(IfHeld::Wait);
+    let first = site.add("c1").await.unwrap();
+    let request = ReleaseRequest {
+        address: first[0],
+        space: "default".parse().unwrap(),
+        generation: 1,
+        even_if_live: true,
+        reason: "test".into(),
+    };
+    site.engine.release_by_hand(request, "root").await.unwrap();
+    assert_eq!(site.add("c2").await.unwrap_err().code(), "KEY_HELD");
+    assert_eq!(site.add("c1").await.unwrap(), first, "it lives, and is bound again");
 }
 
 #[tokio::test]
@@ -234,6 +253,39 @@ async fn an_add_decided_before_an_import_is_decided_anew() {
     let answer = add.await.unwrap().unwrap();
     assert_eq!(answer.addresses[0].address.addr(), ip("10.0.0.9"), "it holds that one by now");
     assert_eq!(engine.pools().unwrap()[0].status.counts.held, 1, "one set of leases (I4)");
+}
+
+#[tokio::test]
+async fn a_set_is_not_taken_for_a_half_one_while_an_import_comes_in() {
+    let pools = [("a", json!({"cidr": "10.0.0.0/24"})), ("b", json!({"cidr": "fd00::/64"}))];
+    let (site, before) = (Site::new(&pools).await, Site::new(&pools).await);
+    let both = before.add("c1").await.unwrap();
+    // Here c1 had the first of them alone.
+    let mut only_v4 = site.request("c1");
+    only_v4.pools = names(&["a"]);
+    assert_eq!(site.add_as(&only_v4).await.unwrap(), both[..1]);
+    site.del("c1").await;
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone());
+    store.set_gate(Gate::After);
+    let import = tokio::spawn({
+        let (engine, export) = (engine.clone(), exported(&before));
+        async move { engine.import(export, ImportMode::Replace).await }
+    });
+    while store.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let add = tokio::spawn({
+        let (engine, request) = (engine.clone(), AddRequest { netns: None, ..site.request("c1") });
+        async move { engine.add(request).await }
+    });
+    // Without a namespace to look at, it asks at once what it holds.
+    tokio::task::yield_now().await;
+    store.set_gate(Gate::Open);
+    import.await.unwrap().unwrap();
+    let answer = add.await.unwrap().unwrap();
+    let addresses: Vec<_> = answer.addresses.iter().map(|granted| granted.address.addr()).collect();
+    assert_eq!(addresses, both, "the same ADD, the same answer (I4)");
 }
 
 #[tokio::test]
