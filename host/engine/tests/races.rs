@@ -16,7 +16,7 @@ use tenure_core::time::WallMs;
 use tenure_engine::{
     AddRequest, DelRequest, Deleted, FixedAddress, LeaseView, ReleaseRequest, SpoolInstant,
 };
-use tenure_sim::{Gate, SimStore, Site, attachment, names};
+use tenure_sim::{Gate, SimStore, Site, attachment, names, pod};
 use tenure_store::{Contents, ImportMode, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
@@ -206,6 +206,25 @@ async fn a_pool_that_is_deleted_gives_nothing_from_the_first_moment() {
 }
 
 #[tokio::test]
+async fn a_pool_that_is_deleted_waits_for_a_quarantined_holder_outside_its_ranges() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    let request = ReleaseRequest {
+        address,
+        space: "default".parse().unwrap(),
+        generation: 1,
+        even_if_live: true,
+        reason: "test".into(),
+    };
+    site.engine.release_by_hand(request, "root").await.unwrap();
+    let excluded = json!({"cidr": "10.0.0.0/24", "exclude": [address.to_string()]});
+    site.apply(&[("p", excluded)]).await;
+    let name = ObjectName::new("p").unwrap();
+    let deleted = site.engine.delete(ObjectKind::IPPool, &name).await.unwrap();
+    assert_eq!(deleted, Deleted::Waiting { held: 1 });
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_during_its_del_does_not_open_the_attachment_to_others() {
     let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
     site.add("c1").await.unwrap();
@@ -223,33 +242,28 @@ async fn a_caller_that_goes_away_during_its_del_does_not_open_the_attachment_to_
 }
 
 #[tokio::test]
-async fn an_add_decided_before_an_import_is_decided_anew() {
+async fn an_add_that_an_import_overtakes_is_decided_anew() {
     let pool = [("p", json!({"cidr": "10.0.0.0/24"}))];
     let (site, before) = (Site::new(&pool).await, Site::new(&pool).await);
     let mut fixed = before.request("c1");
     fixed.fixed = vec![FixedAddress { address: ip("10.0.0.9"), prefix: None }];
     before.add_as(&fixed).await.unwrap();
+    // Its pod had an address here, which is read for the affinity policy.
+    let of_pod = |container| AddRequest { owner: pod("web-0", "uid"), ..site.request(container) };
+    site.add_as(&of_pod("c0")).await.unwrap();
+    site.del("c0").await;
     let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
     let engine = site.engine_over(store.clone());
-    // The import is in the store, and the engine does not know it yet.
-    store.set_gate(Gate::After);
-    let import = tokio::spawn({
-        let (engine, export) = (engine.clone(), exported(&before));
-        async move { engine.import(export, ImportMode::Replace).await }
-    });
-    while store.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
+    store.set_gate(Gate::Reads);
     let add = tokio::spawn({
-        let (engine, request) = (engine.clone(), site.request("c1"));
+        let (engine, request) = (engine.clone(), of_pod("c1"));
         async move { engine.add(request).await }
     });
-    // It has taken 10.0.0.1 and waits for the import.
-    while engine.pools().unwrap()[0].status.counts.held == 0 {
+    while store.reads_waiting() == 0 {
         tokio::task::yield_now().await;
     }
+    engine.import(exported(&before), ImportMode::Replace).await.unwrap();
     store.set_gate(Gate::Open);
-    import.await.unwrap().unwrap();
     let answer = add.await.unwrap().unwrap();
     assert_eq!(answer.addresses[0].address.addr(), ip("10.0.0.9"), "it holds that one by now");
     assert_eq!(engine.pools().unwrap()[0].status.counts.held, 1, "one set of leases (I4)");

@@ -1,6 +1,7 @@
-//! Any store, under the test's hand: commits that wait at a gate, fail, or end without an answer.
+//! Any store, under the test's hand: calls that wait at a gate, fail, or end without an answer.
 //!
 //! ```text
+//! read: (noise) -> gate reads -> the store -> answer
 //! commit, import: begun -> (noise) -> gate before -> the store -> log -> gate after -> answer
 //! ```
 //!
@@ -25,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::{HandClock, Times};
 
-/// Where commits are held back.
+/// Where calls are held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// Nowhere.
@@ -34,6 +35,8 @@ pub enum Gate {
     Before,
     /// When they are durable and not yet answered.
     After,
+    /// Not commits: reads of rows.
+    Reads,
 }
 
 /// Something that became durable.
@@ -76,6 +79,8 @@ struct State {
     /// Commits under way; their writes until the store has them.
     waiting: BTreeMap<u64, Option<Vec<Write>>>,
     reads_fail: bool,
+    /// Reads at the gate.
+    reads_waiting: usize,
     /// The state of the generator that lets others get in between, if that is wanted.
     noise: Option<u64>,
     log: Vec<Event>,
@@ -93,6 +98,7 @@ impl SimStore {
             failed: 0,
             waiting: BTreeMap::new(),
             reads_fail: false,
+            reads_waiting: 0,
             noise: None,
             log: Vec::new(),
         };
@@ -105,7 +111,7 @@ impl SimStore {
         }
     }
 
-    /// Holds commits and imports back from now on, or lets all go that wait.
+    /// Holds calls back from now on, or lets all go that wait.
     pub fn set_gate(&self, gate: Gate) {
         self.state.lock().gate = gate;
         self.opened.notify_waiters();
@@ -141,6 +147,17 @@ impl SimStore {
     /// Commits and imports that have begun and not ended.
     pub fn under_way(&self) -> usize {
         self.state.lock().waiting.len()
+    }
+
+    /// Reads that wait at the gate.
+    pub fn reads_waiting(&self) -> usize {
+        self.state.lock().reads_waiting
+    }
+
+    /// Whether nobody is under way here.
+    pub fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.waiting.is_empty() && state.reads_waiting == 0
     }
 
     /// Grows with whatever happens here: standing still, it says that everybody waits.
@@ -283,6 +300,9 @@ impl Store for SimStore {
         Box::pin(async move {
             self.note();
             self.let_others().await;
+            let waits = Waits::new(self);
+            self.pass_gate(Gate::Reads).await;
+            drop(waits);
             if self.state.lock().reads_fail {
                 return Err(io("reading the store"));
             }
@@ -331,6 +351,22 @@ impl Store for SimStore {
 
     fn health(&self) -> Result<(), StoreError> {
         self.inner().health()
+    }
+}
+
+/// A read that may wait, counted for as long as its caller does.
+struct Waits<'a>(&'a SimStore);
+
+impl<'a> Waits<'a> {
+    fn new(store: &'a SimStore) -> Self {
+        store.state.lock().reads_waiting += 1;
+        Self(store)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().reads_waiting -= 1;
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Counts {
     pub retained: u128,
     /// May still be in use.
     pub quarantined: u128,
-    /// Held although no longer usable (the pool shrank, or a reservation came); counted apart.
+    /// Held, or quarantined, although no longer usable (the pool shrank, or a reservation came); counted apart.
     pub out_of_range: u128,
 }
 
@@ -90,6 +90,15 @@ impl Counts {
     pub fn add_up(&self) -> bool {
         let parts = [self.free, self.held, self.resting, self.retained, self.quarantined];
         parts.iter().fold(0u128, |sum, part| sum.saturating_add(*part)) == self.size
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Whether somebody may still use the address.
+    fn has_holder(self) -> bool {
+        matches!(self, Self::Held | Self::Quarantined)
     }
 }
 
@@ -127,7 +136,7 @@ impl Stock {
     /// A row appears at `place`.
     pub(super) fn put(&mut self, number: u128, place: Place) {
         if !self.is_usable(number) {
-            if place == Place::Held {
+            if place.has_holder() {
                 self.out_of_range = self.out_of_range.saturating_add(1);
             }
             return;
@@ -156,7 +165,7 @@ impl Stock {
     /// A row leaves `place`; without another `put` the address counts as never used.
     pub(super) fn take(&mut self, number: u128, place: Place) {
         if !self.is_usable(number) {
-            if place == Place::Held {
+            if place.has_holder() {
                 self.out_of_range = self.out_of_range.saturating_sub(1);
             }
             return;
