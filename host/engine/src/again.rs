@@ -19,8 +19,10 @@ pub(crate) enum OldHome {
     Rebooted,
     /// Proved gone.
     Gone,
-    /// Alive, or nothing can be said.
-    Standing,
+    /// It is seen.
+    Alive,
+    /// Nothing can be said.
+    Unknown,
 }
 
 /// Why a row is bound anew.
@@ -72,7 +74,7 @@ impl Engine {
         let here = first.node.boot == self.options.node.boot && same_namespace(first.netns, netns);
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
         if first.config != request.config {
-            if here || self.old_home(first).await? == OldHome::Standing {
+            if here || !self.old_home(first).await?.is_over() {
                 let held: Vec<_> = rows.iter().map(|row| row.lease.address.to_string()).collect();
                 return Err(EngineError::ConfigChanged {
                     attachment: request.attachment.to_string(),
@@ -106,7 +108,7 @@ impl Engine {
         rows.retain(|row| row.lease.is_bound() && self.could_take_over(&row.lease, request));
         let Some(first) = rows.first().map(|row| row.lease.clone()) else { return Ok(None) };
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
-        if !complete || self.old_home(&first).await? == OldHome::Standing {
+        if !complete || !self.old_home(&first).await?.is_over() {
             return Ok(None);
         }
         let guards = vec![guard.clone(), old_guard];
@@ -139,17 +141,18 @@ impl Engine {
     /// What is known of the namespace in which a lease was bound, looked up now.
     pub(crate) async fn old_home(self: &Arc<Self>, lease: &Lease) -> Result<OldHome, EngineError> {
         if lease.node.agent != self.options.node.agent {
-            return Ok(OldHome::Standing);
+            return Ok(OldHome::Unknown);
         }
         if lease.node.boot != self.options.node.boot {
             return Ok(OldHome::Rebooted);
         }
-        let Some(netns) = lease.netns else { return Ok(OldHome::Standing) };
+        let Some(netns) = lease.netns else { return Ok(OldHome::Unknown) };
         let look = self.blocking(|engine| engine.ports.kernel.look()).await?;
-        match look.map(|look| look.namespace(&netns)) {
-            Ok(NetnsLook::Gone) => Ok(OldHome::Gone),
-            Ok(NetnsLook::Alive | NetnsLook::Unknown) | Err(_) => Ok(OldHome::Standing),
-        }
+        Ok(match look.map(|look| look.namespace(&netns)) {
+            Ok(NetnsLook::Gone) => OldHome::Gone,
+            Ok(NetnsLook::Alive) => OldHome::Alive,
+            Ok(NetnsLook::Unknown) | Err(_) => OldHome::Unknown,
+        })
     }
 
     /// Compare-and-replaces the rows of a set: the same addresses, the holder and home of now, generation + 1.
@@ -210,7 +213,7 @@ impl Engine {
         for Row { lease, revision } in rows {
             let proof = match self.old_home(&lease).await? {
                 OldHome::Rebooted => Proof::Reboot,
-                OldHome::Gone | OldHome::Standing => Proof::None,
+                OldHome::Gone | OldHome::Alive | OldHome::Unknown => Proof::None,
             };
             let rest_s = self.rest_of(&lease);
             let lease = lease.released(now.wall, proof, rest_s);
@@ -268,6 +271,13 @@ fn same_namespace(then: Option<Netns>, now: Option<Netns>) -> bool {
         (Some(then), Some(now)) => then.cookie == now.cookie,
         (_, None) => true,
         (None, Some(_)) => false,
+    }
+}
+
+impl OldHome {
+    /// Whether nothing of it lives any more, by proof.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Rebooted | Self::Gone)
     }
 }
 

@@ -57,11 +57,11 @@ pub(crate) fn evidence_of(look: Option<&dyn KernelLook>, slot: &Slot) -> Evidenc
     Evidence { node, kernel, api: ApiSays::Nothing }
 }
 
-/// Rows whose holder may live: bound, and quarantined ones whose namespace is known.
+/// Rows whose holder may live: bound, and quarantined ones of which this kernel can learn more.
 pub(crate) fn may_have_holder(slot: &Slot) -> bool {
     match slot.status {
         Status::Bound { .. } => true,
-        Status::Quarantined { .. } => slot.netns.is_some(),
+        Status::Quarantined { .. } => slot.netns.is_some() || slot.home == Home::EarlierBoot,
         Status::Reserved { .. } | Status::Released { .. } => false,
     }
 }

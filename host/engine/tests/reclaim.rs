@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::decision::Verdict;
 use tenure_core::error::{Coded as _, Kind};
+use tenure_core::lease::{LeaseState, QuarantineCause};
 use tenure_engine::{GcRequest, ReleaseRequest};
 use tenure_sim::{Site, attachment};
 
@@ -241,6 +242,77 @@ async fn an_operator_cannot_free_a_live_address_by_mistake() {
     assert!(site.add("c2").await.is_err());
     site.engine.release_by_hand(release(1, true), "root").await.unwrap();
     assert_ne!(view(&site).await, "quarantined");
+}
+
+#[tokio::test]
+async fn a_live_holder_that_was_let_go_by_hand_keeps_others_away_until_it_is_off_the_link() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.put_on_link("c1", only());
+    for _ in 0..2 {
+        site.engine.release_by_hand(release(1, true), "root").await.unwrap();
+    }
+    site.clock.pass(Duration::from_secs(100_000));
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    assert_eq!(view(&site).await, "lingering");
+    site.kernel.end("c1");
+    site.settle().await;
+    assert_eq!(site.add("c2").await.unwrap(), [only()]);
+    let past = site.engine.lease("default".parse().unwrap(), only()).await.unwrap().lease.previous;
+    assert_eq!(&*past[0].ended_by, "operator");
+}
+
+#[tokio::test]
+async fn a_release_of_a_holder_of_whom_nothing_is_known_ends_in_quarantine_with_who_and_why() {
+    let mut site = one().await;
+    let request = site.request("c1");
+    site.kernel.be_silent(true);
+    site.add_as(&request).await.unwrap();
+    site.kernel.be_silent(false);
+    let quarantined = site.engine.release_by_hand(release(1, false), "uid 7").await.unwrap();
+    let cause = QuarantineCause::Operator("uid 7: test".into());
+    assert!(
+        matches!(&quarantined.lease.state, LeaseState::Quarantined { cause: c, .. } if *c == cause)
+    );
+    site.clock.pass(Duration::from_secs(100_000));
+    assert!(site.add("c2").await.is_err(), "time is no proof");
+    site.restart("boot-2");
+    assert_eq!(site.reclaim().await, 1, "nothing of an earlier boot lives");
+    assert_eq!(site.add("c2").await.unwrap(), [only()]);
+}
+
+#[tokio::test]
+async fn a_second_release_lets_a_blind_holder_go_on_the_word_of_the_operator() {
+    let site = one().await;
+    let request = site.request("c1");
+    site.kernel.be_silent(true);
+    site.add_as(&request).await.unwrap();
+    for expected in ["quarantined", "resting"] {
+        let view = site.engine.release_by_hand(release(1, false), "root").await.unwrap();
+        assert_eq!(view.view, expected);
+    }
+    assert_eq!(site.add("c2").await.unwrap(), [only()], "his word counts where nobody sees");
+}
+
+#[tokio::test]
+async fn a_release_of_a_dead_holder_needs_no_quarantine() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    let view = site.engine.release_by_hand(release(1, false), "root").await.unwrap();
+    assert_eq!((view.view.as_str(), view.proved), ("resting", false), "the links settle first");
+    site.settle().await;
+    assert_eq!(site.add("c2").await.unwrap(), [only()]);
+}
+
+#[tokio::test]
+async fn a_reason_that_is_no_reason_but_a_book_is_refused() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    let long = ReleaseRequest { reason: "x".repeat(513), ..release(1, true) };
+    let error = site.engine.release_by_hand(long, "root").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(view(&site).await, "held");
 }
 
 #[tokio::test]

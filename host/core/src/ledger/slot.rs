@@ -187,8 +187,7 @@ impl Slot {
                     since: now,
                     at: *at,
                     rest_s: *rest_s,
-                    // Nothing of an earlier boot of this machine lives.
-                    proved: (*proof != Proof::None || home == Home::EarlierBoot).then_some(now),
+                    proved: counts_as_proved(*proof, home, lease.netns).then_some(now),
                     lingering: false,
                     seen: false,
                     keep_until: *keep_until,
@@ -295,6 +294,17 @@ impl Slot {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether the end of the holder needs no more proof. Nothing of an earlier boot of this machine lives. An operator's
+/// word counts where this kernel cannot see for itself; where it can, the holder may still be on its link.
+fn counts_as_proved(proof: Proof, home: Home, netns: Option<Netns>) -> bool {
+    match (proof, home) {
+        (_, Home::EarlierBoot) | (Proof::Kernel | Proof::Reboot, _) => true,
+        (Proof::Operator, Home::Here) => netns.is_none(),
+        (Proof::Operator, Home::Elsewhere) => true,
+        (Proof::None, _) => false,
     }
 }
 

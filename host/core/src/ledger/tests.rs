@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::*;
 use crate::address::Families;
-use crate::lease::{Attachment, AttemptId, Epoch, LeaseState, NodeRef, Owner, Proof, StickyKey};
+use crate::lease::{
+    Attachment, AttemptId, Epoch, LeaseState, Netns, NodeRef, Owner, Proof, StickyKey,
+};
 use crate::name::{ContainerId, Digest, IfName, NetworkName};
 use crate::time::WallMs;
 
@@ -210,6 +212,23 @@ fn nothing_of_an_earlier_boot_needs_more_proof() {
     old.node.boot = "boot-0".into();
     ledger.apply(&old.released(at(0).wall, Proof::None, 120), 1, at(0));
     assert!(ledger.reserve(0, Want::Pressed, at(1)).is_ok());
+}
+
+#[test]
+fn an_operators_word_is_proof_where_this_kernel_cannot_see_for_itself() {
+    let proved = |change: fn(&mut Lease)| {
+        let mut ledger = four();
+        let mut lease = bind(&mut ledger, Want::Rested, at(0)).unwrap();
+        lease.netns = Some(Netns { cookie: 1, dev: 4, ino: 1, nsid: Some(1) });
+        change(&mut lease);
+        ledger.apply(&lease.clone().released(at(1).wall, Proof::Operator, 120), 2, at(1));
+        let slot = ledger.slot(&lease.key()).unwrap();
+        matches!(slot.status, Status::Released { proved: Some(_), .. })
+    };
+    assert!(!proved(|_| ()), "it can: the holder may still be on its link");
+    assert!(proved(|lease| lease.netns = None));
+    assert!(proved(|lease| lease.node.agent = "another".into()));
+    assert!(proved(|lease| lease.node.boot = "boot-0".into()));
 }
 
 #[test]
