@@ -35,6 +35,8 @@ pub struct Api {
     pub(crate) requests: Arc<Semaphore>,
     /// One at a time: an export holds a read view of the store while its reader is slow.
     pub(crate) exports: Arc<Semaphore>,
+    /// One at a time: a second one would only wait for the same suspects.
+    pub(crate) reclaims: Arc<Semaphore>,
 }
 
 /// Who calls, as the kernel says.
@@ -69,6 +71,7 @@ impl Api {
             engine,
             requests: Arc::new(Semaphore::new(options.max_requests)),
             exports: Arc::new(Semaphore::new(1)),
+            reclaims: Arc::new(Semaphore::new(1)),
             options: Arc::new(options),
         }
     }

@@ -66,7 +66,7 @@ pub enum ApiError {
         path: String,
     },
     /// Too many requests at once (invariant I12).
-    #[error("{bound} {what} are served already; try later")]
+    #[error("no more than {bound} {what} at once; try later")]
     Busy {
         /// What is bounded.
         what: &'static str,

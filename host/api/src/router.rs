@@ -5,11 +5,12 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use tenure_core::objects::ObjectKind;
+use tenure_engine::RECLAIM_PATIENCE;
 
 use crate::api::Api;
 use crate::error::ApiError;
-use crate::guard::guard;
-use crate::routes::{health, leases, objects, status, transfer};
+use crate::guard::{Bounds, guard};
+use crate::routes::{health, leases, objects, reclaim, status, transfer};
 
 /// The routes over `api`, without a server: tests call it directly.
 pub fn router(api: Api) -> Router {
@@ -25,14 +26,20 @@ pub fn router(api: Api) -> Router {
         .route("/v1/leases/{address}", get(leases::one))
         .route("/v1/leases/{address}/history", get(leases::history))
         .route("/v1/leases/{address}/release", post(leases::release))
+        .route("/v1/leases/{address}/explain", get(reclaim::explain))
         .route("/v1/decisions", get(status::decisions))
         .route("/v1/status", get(status::status))
         .route("/v1/export", get(transfer::export))
         .route("/v1/openapi.json", get(crate::openapi::serve))
         .route("/metrics", get(crate::scrape::serve))
         .layer(DefaultBodyLimit::max(max_body));
+    let reclaims = Router::new().route("/v1/reclaim", post(reclaim::run));
+    let deadline = api.options.deadline;
+    let within = |deadline| from_fn_with_state(Bounds { api: api.clone(), deadline }, guard);
     rest.merge(imports)
-        .layer(from_fn_with_state(api.clone(), guard))
+        .layer(within(deadline))
+        // What it waits for on purpose comes on top.
+        .merge(reclaims.layer(within(deadline.saturating_add(RECLAIM_PATIENCE))))
         // Outside the guard: a busy daemon is not an ill one.
         .route("/healthz", get(health::healthz))
         .fallback(unknown_route)

@@ -56,12 +56,15 @@ async fn every_described_route_is_served() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 21, "a new route needs its description");
+    assert_eq!(asked, 23, "a new route needs its description");
 }
 
 #[tokio::test]
 async fn real_answers_satisfy_their_schemas() {
     let site = busy_site().await;
+    site.kernel.end("c2bbbbbbbbbbbbbbbb");
+    site.engine.sweep().await.unwrap();
+    site.clock.pass(std::time::Duration::from_secs(3));
     let router = tenure_api::router(api(&site));
     let pool = support::busy_objects().remove(0);
     let live = json!({"generation": 1, "evenIfLive": true});
@@ -75,6 +78,11 @@ async fn real_answers_satisfy_their_schemas() {
         ("POST", "/v1/leases/10.6.0.2/release", "/v1/leases/{address}/release", live),
         ("GET", "/v1/leases/10.6.0.2", "/v1/leases/{address}", Value::Null),
         ("GET", "/v1/leases/10.6.0.2/history", "/v1/leases/{address}/history", Value::Null),
+        ("GET", "/v1/leases/10.6.0.2/explain", "/v1/leases/{address}/explain", Value::Null),
+        ("GET", "/v1/leases/10.6.0.9/explain", "/v1/leases/{address}/explain", Value::Null),
+        ("GET", "/v1/leases/10.7.0.1/explain", "/v1/leases/{address}/explain", Value::Null),
+        ("POST", "/v1/reclaim?dryRun=true", "/v1/reclaim", Value::Null),
+        ("POST", "/v1/reclaim", "/v1/reclaim", Value::Null),
         ("GET", "/v1/decisions", "/v1/decisions", Value::Null),
         ("GET", "/v1/status", "/v1/status", Value::Null),
         ("GET", "/healthz", "/healthz", Value::Null),

@@ -121,6 +121,23 @@ impl Pool {
         &self.withheld
     }
 
+    /// Why the pool does not hand out this address of its CIDR, in words after "it is not handed out:"; none if it
+    /// does, as far as reservations allow it.
+    #[must_use]
+    pub fn why_withheld(&self, address: IpAddr) -> Option<String> {
+        if self.usable.contains(to_number(address)) {
+            return None;
+        }
+        if let Some((_, what)) = self.withheld.iter().find(|(withheld, _)| *withheld == address) {
+            return Some(format!("it is {what}"));
+        }
+        let excludes = |text: &&String| Range::parse(text).is_ok_and(|r| r.contains(address));
+        Some(match self.spec.exclude.iter().find(excludes) {
+            Some(text) => format!("spec.exclude has {text}"),
+            None => "it is in none of spec.ranges".to_owned(),
+        })
+    }
+
     /// The address with the prefix length of the pool, as CNI results carry it.
     #[must_use]
     pub fn with_prefix(&self, address: IpAddr) -> IpNet {
@@ -390,6 +407,22 @@ mod tests {
         assert_eq!(size(json!({"cidr": "fd00::/64"})), (1 << 64) - 1);
         assert_eq!(size(json!({"cidr": "fd00::/32"})), (1 << 96) - 1);
         assert_eq!(size(json!({"cidr": "10.0.0.0/8", "gateway": "10.0.0.1"})), (1 << 24) - 3);
+    }
+
+    #[test]
+    fn each_address_that_is_not_handed_out_has_its_rule() {
+        let pool = pool(json!({
+            "cidr": "10.0.0.0/28", "gateway": "10.0.0.1", "ranges": ["10.0.0.0-10.0.0.7", "10.0.0.15"],
+            "exclude": ["10.0.0.4-10.0.0.5", "10.0.0.7"],
+        }))
+        .unwrap();
+        let why = |address: &str| pool.why_withheld(address.parse().unwrap());
+        assert_eq!(why("10.0.0.2"), None);
+        assert_eq!(why("10.0.0.0").unwrap(), "it is the network address");
+        assert_eq!(why("10.0.0.1").unwrap(), "it is the gateway");
+        assert_eq!(why("10.0.0.15").unwrap(), "it is the broadcast address");
+        assert_eq!(why("10.0.0.5").unwrap(), "spec.exclude has 10.0.0.4-10.0.0.5");
+        assert_eq!(why("10.0.0.9").unwrap(), "it is in none of spec.ranges");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::census::Unsettled;
 use crate::counters::Counters;
 use crate::locks::AttachmentLocks;
 use crate::proof::Proofs;
+use crate::reclaim::Takings;
 use crate::sweep::Suspicions;
 use crate::wait::Waiting;
 
@@ -82,10 +83,13 @@ pub struct Engine {
     pub(crate) doubtful: Mutex<HashSet<LeaseKey>>,
     pub(crate) proofs: Proofs,
     pub(crate) suspicions: Mutex<Suspicions>,
+    /// One sweep at a time: two would judge and write the same rows.
+    pub(crate) sweeping: tokio::sync::Mutex<()>,
     /// Wakes the sweep ahead of its time.
     pub(crate) sweep_now: Notify,
     /// A network namespace ended.
     pub(crate) ended: Notify,
+    pub(crate) takings: Takings,
     pub(crate) counters: Counters,
 }
 
@@ -142,8 +146,10 @@ impl Engine {
             locks: AttachmentLocks::default(),
             proofs: Proofs::default(),
             suspicions: Mutex::default(),
+            sweeping: tokio::sync::Mutex::default(),
             sweep_now: Notify::new(),
             ended: Notify::new(),
+            takings: Takings::default(),
             counters: Counters::default(),
             ports,
             options,

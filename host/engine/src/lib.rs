@@ -9,6 +9,7 @@
 //!      nothing free: wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
+//! operators: suspects.rs, reclaim.rs, explain.rs, release.rs over the same evidence
 //! ```
 //!
 //! Invariants: the store's conditional write is the lock (I1); the answer follows the durable write (I2); a set
@@ -35,10 +36,13 @@ mod holds;
 mod locks;
 mod objects;
 mod proof;
+mod reclaim;
 mod release;
 mod requests;
+mod suspects;
 mod sweep;
 mod take;
+mod testimony;
 mod views;
 mod wait;
 
@@ -46,15 +50,18 @@ pub use background::Background;
 pub use counters::{Count, Counters};
 pub use engine::{Engine, Options, Ports};
 pub use error::EngineError;
-pub use explain::{Explanation, ReclaimAnswer, SuspectView, Testimony};
+pub use explain::Explanation;
 pub use gc::GC_MIN_AGE;
 pub use history::{HistoryRequest, HistoryView, MomentView};
 pub use objects::{Applied, Change, Deleted};
+pub use reclaim::{RECLAIM_PATIENCE, ReclaimAnswer, Reclaimed};
 pub use release::ReleaseRequest;
 pub use requests::{
     AddAnswer, AddRequest, CheckRequest, DelRequest, FixedAddress, GcAnswer, GcRequest, Granted,
     NetnsRef, SpoolInstant,
 };
+pub use suspects::{Outlook, SuspectView, Suspects};
 pub use sweep::Swept;
+pub use testimony::Testimony;
 pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};
 pub use wait::MAX_WAITERS;

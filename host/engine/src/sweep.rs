@@ -30,7 +30,7 @@ use crate::{Engine, EngineError};
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// So many rows are taken down, judged or forgotten at once, and looked for on their links in one sweep: memory and the
 /// time of one look stay small whatever the number of rows.
-const SLICE: usize = 1024;
+pub(crate) const SLICE: usize = 1024;
 /// Whoever wakes the sweep meanwhile shares the next one.
 const SWEEPS_APART: Duration = Duration::from_millis(200);
 /// Sweeps that the end of a namespace starts are so far apart.
@@ -104,11 +104,12 @@ impl Engine {
         tokio::time::sleep_until((last + ENDS_APART).max(Instant::now() + ENDS_GATHER)).await;
     }
 
-    /// One sweep over all rows.
+    /// One sweep over all rows; another one that runs is waited for.
     ///
     /// # Errors
     /// The store failed. A silent witness is no error: everything is kept then.
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
+        let _one = self.sweeping.lock().await;
         self.resolve_doubts().await;
         self.learn_what_lives().await?;
         let bound = self.state.lock().ledger.keys_where(may_have_holder);
@@ -258,10 +259,12 @@ impl Engine {
         match &lease.state {
             LeaseState::Released { .. } => {
                 self.counters.reclaimed.one();
+                self.takings.note(lease);
                 tracing::info!(%address, %owner, why, "reclaimed: its holder is gone");
             }
             LeaseState::Quarantined { .. } => {
                 self.counters.quarantined.one();
+                self.takings.note(lease);
                 tracing::warn!(%address, %owner, why, "quarantined: its node is lost and not fenced");
             }
             LeaseState::Bound => {

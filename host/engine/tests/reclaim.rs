@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::decision::Verdict;
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::lease::{LeaseState, QuarantineCause};
+use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_engine::{GcRequest, ReleaseRequest};
 use tenure_sim::{Site, attachment};
+use tenure_store::{Store as _, Write};
 
 async fn one() -> Site {
     Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await
@@ -313,6 +314,24 @@ async fn a_reason_that_is_no_reason_but_a_book_is_refused() {
     let error = site.engine.release_by_hand(long, "root").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert_eq!(view(&site).await, "held");
+}
+
+#[tokio::test]
+async fn of_more_suspects_than_are_listed_those_with_evidence_come_first_and_the_rest_is_counted() {
+    let mut site = Site::new(&[("p", json!({"cidr": "10.0.0.0/16"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    let lease = site.engine.lease("default".parse().unwrap(), address).await.unwrap().lease;
+    let at = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0100 + n));
+    let blind = (0..10_001).map(|n| Lease { address: at(n), netns: None, ..lease.clone() });
+    let zombie = Lease { address: at(20_000), ..lease.clone() };
+    let writes = blind.chain([zombie]).map(Write::Create).collect();
+    site.store.commit(writes).await.unwrap();
+    site.restart("boot-1");
+    site.kernel.end("c1");
+    let suspects = site.engine.suspects().await.unwrap();
+    assert_eq!((suspects.listed.len(), suspects.unlisted), (10_000, 3));
+    let dead: Vec<_> = suspects.listed.iter().filter(|one| one.grace_s.is_some()).collect();
+    assert_eq!(dead.iter().map(|one| one.address).collect::<Vec<_>>(), [address, at(20_000)]);
 }
 
 #[tokio::test]

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tenure_core::decision::{
-    Affinity, AffinityAnswer, AffinityRequest, Decided, DecidedBy, DecisionRecord, Holder,
-    RETAIN_AS_AT_ADD, ReclaimRequest, SelectRequest, Selection, Verdict,
+    Affinity, AffinityAnswer, AffinityRequest, Decided, DecidedBy, DecisionRecord, DecisionStep,
+    Holder, Hook, RETAIN_AS_AT_ADD, ReclaimRequest, SelectRequest, Selection, StepOutcome, Verdict,
 };
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::PolicySpec;
 use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+use tenure_core::time::WallMs;
 
 /// Attribute of a request that holds the `affinity` answer to it, as JSON.
 pub const AFFINITY: &str = "sim/affinity";
@@ -29,6 +31,32 @@ pub struct FakePolicies {
     pub verdict: Mutex<Verdict>,
     /// No policy can be loaded.
     pub refuse: AtomicBool,
+    /// Decisions about an ADD are remembered from here on.
+    pub remembers: AtomicBool,
+    remembered: Mutex<Vec<DecisionRecord>>,
+}
+
+impl FakePolicies {
+    /// As the ring of the policy host does, with one policy that says a word.
+    fn remember(&self, hook: Hook, at: WallMs, request: Value, answer: Value) {
+        if !self.remembers.load(Ordering::Relaxed) {
+            return;
+        }
+        let (policy, digest) = (ObjectName::new("site").unwrap(), Digest::of(b"site"));
+        let step = DecisionStep {
+            policy: policy.clone(),
+            digest: digest.clone(),
+            outcome: StepOutcome::Decided,
+            fuel: 4_211,
+            micros: 18,
+            lookups: Vec::new(),
+            log: vec!["zone of the holder: none".into()],
+        };
+        let mut remembered = self.remembered.lock();
+        let id = remembered.len() as u64 + 1;
+        let by = DecidedBy::Policy { name: policy, digest };
+        remembered.push(DecisionRecord { id, at, hook, by, steps: vec![step], request, answer });
+    }
 }
 
 impl Default for FakePolicies {
@@ -43,6 +71,8 @@ impl Default for FakePolicies {
                 permits_unfenced: true,
             }),
             refuse: AtomicBool::new(false),
+            remembers: AtomicBool::new(false),
+            remembered: Mutex::default(),
         }
     }
 }
@@ -51,7 +81,9 @@ impl Policies for FakePolicies {
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
         let choice =
             said(&request.holder, AFFINITY).unwrap_or_else(|| self.affinity.lock().clone());
-        decided(AffinityAnswer { choice, tag: 7 })
+        let answer = AffinityAnswer { choice, tag: 7 };
+        self.remember(Hook::Affinity, request.now, json!(request), json!(answer));
+        decided(answer)
     }
 
     fn select(&self, request: &SelectRequest) -> Decided<Selection> {
@@ -63,7 +95,9 @@ impl Policies for FakePolicies {
         }
         let mut rows: Vec<u32> = (0..request.candidates.len() as u32).collect();
         rows.sort_by_key(|row| request.candidates[*row as usize].order.unwrap_or(u32::MAX));
-        decided(Selection::Ranked(rows))
+        let answer = Selection::Ranked(rows);
+        self.remember(Hook::Select, request.now, json!(request), json!(answer));
+        decided(answer)
     }
 
     fn reclaim(&self, request: &ReclaimRequest) -> Decided<Vec<Verdict>> {
@@ -91,8 +125,8 @@ impl Policies for FakePolicies {
         Vec::new()
     }
 
-    fn decisions(&self, _: usize) -> Vec<DecisionRecord> {
-        Vec::new()
+    fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
+        self.remembered.lock().iter().rev().take(limit).cloned().collect()
     }
 }
 

@@ -38,6 +38,8 @@ use crate::extract::{NoQuery, Query};
         paths::get_lease,
         paths::release_lease,
         paths::lease_history,
+        paths::explain_lease,
+        paths::reclaim,
         paths::list_decisions,
         paths::status,
         paths::export,

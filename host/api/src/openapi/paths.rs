@@ -175,6 +175,24 @@ pub(super) fn release_lease() {}
     ))]
 pub(super) fn lease_history() {}
 
+/// Everything about one address: who holds it and why, what the witnesses say, what happens next.
+#[utoipa::path(get, path = "/v1/leases/{address}/explain", tag = "leases", params(Address, Space), responses(
+    (status = 200, body = schemas::Explanation),
+    (status = 404, description = "no pool and no record has the address", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn explain_lease() {}
+
+/// Takes back now what is proved dead, waits some seconds for suspects that become due, and lists what is left and why.
+#[utoipa::path(post, path = "/v1/reclaim", tag = "leases",
+    params(("dryRun" = Option<bool>, Query, description = "only list the suspects, and change nothing")),
+    responses(
+        (status = 200, body = schemas::ReclaimAnswer),
+        (status = 503, description = "another reclaim is under way", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn reclaim() {}
+
 /// The newest decisions, newest first.
 #[utoipa::path(get, path = "/v1/decisions", tag = "daemon",
     params(("limit" = Option<u32>, Query, description = "50 by default")),

@@ -37,7 +37,7 @@ pub(crate) struct ListQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpaceQuery {
     #[serde(default)]
-    space: SpaceName,
+    pub(super) space: SpaceName,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +105,6 @@ pub(crate) async fn history(
     Ok(Json(api.engine.history(request).await?))
 }
 
-fn parse(text: String) -> Result<IpAddr, ApiError> {
+pub(super) fn parse(text: String) -> Result<IpAddr, ApiError> {
     text.parse().map_err(|_| ApiError::BadAddress { text })
 }

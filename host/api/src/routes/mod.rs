@@ -3,6 +3,7 @@
 pub(crate) mod health;
 pub(crate) mod leases;
 pub(crate) mod objects;
+pub(crate) mod reclaim;
 pub(crate) mod shapes;
 pub(crate) mod status;
 pub(crate) mod transfer;

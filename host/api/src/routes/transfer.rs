@@ -51,7 +51,7 @@ pub(crate) async fn export(
         Some(false) => ExportFormat::WithoutHistory,
         Some(true) | None => ExportFormat::Whole,
     };
-    let busy = |_| ApiError::Busy { what: "exports", bound: 1 };
+    let busy = |_| ApiError::Busy { what: "export", bound: 1 };
     let permit = api.exports.clone().try_acquire_owned().map_err(busy)?;
     let (pieces, mut ready) = mpsc::channel::<Piece>(PIECES);
     let runtime = Handle::current();

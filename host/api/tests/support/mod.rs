@@ -159,6 +159,7 @@ impl Policies for Remembering {
             request: json!({"leases": []}),
             answer: json!([{"graceS": 300}]),
         };
-        vec![record].into_iter().take(limit).collect()
+        let remembered = self.inner.decisions(limit).into_iter();
+        remembered.chain([record]).take(limit).collect()
     }
 }

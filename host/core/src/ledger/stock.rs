@@ -98,7 +98,7 @@ impl Counts {
 impl Place {
     /// Whether somebody may still use the address.
     fn has_holder(self) -> bool {
-        matches!(self, Self::Held | Self::Quarantined)
+        matches!(self, Self::Held | Self::Quarantined { .. })
     }
 }
 

@@ -7,6 +7,7 @@ mod lease;
 mod objects;
 mod policy;
 mod pool;
+mod reclaim;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,6 +20,7 @@ use self::policy::PolicyStatus;
 pub(super) use self::policy::{DecisionRecord, Policy};
 use self::pool::Counts;
 pub(super) use self::pool::Pool;
+pub(super) use self::reclaim::{Explanation, ReclaimAnswer};
 
 /// A whole number of up to 128 bits.
 fn big() -> Object {
