@@ -24,6 +24,10 @@ const MAX_SOCKET_BYTES: usize = 107;
 const MAX_CACHE_MIB: usize = 65_536;
 /// With fewer, what is known of addresses that rest would be written over and over.
 const MIN_ROWS_KEPT: usize = 1000;
+/// With fewer, a single rebuild of a machine would push out all that was before it.
+const MIN_HISTORY_EVENTS: u64 = 1000;
+/// Some 250 MB of file, and a quarter of a second for each question.
+const MAX_HISTORY_EVENTS: u64 = 1_000_000;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -99,6 +103,8 @@ pub(crate) struct StoreSettings {
     pub(crate) cache_mib: usize,
     /// So many released rows are kept before the oldest ones are forgotten.
     pub(crate) rows_kept: usize,
+    /// So many changes of holders are kept, of all addresses together; 0: none.
+    pub(crate) history_events: u64,
 }
 
 impl Default for Config {
@@ -147,7 +153,11 @@ impl Default for Reclaim {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { cache_mib: RedbOptions::default().cache_bytes >> 20, rows_kept: 100_000 }
+        Self {
+            cache_mib: RedbOptions::default().cache_bytes >> 20,
+            rows_kept: 100_000,
+            history_events: tenure_core::history::EVENTS_KEPT,
+        }
     }
 }
 
@@ -233,7 +243,7 @@ impl Config {
     }
 
     fn check_figures(&self) -> anyhow::Result<()> {
-        let StoreSettings { cache_mib, rows_kept } = self.store;
+        let StoreSettings { cache_mib, rows_kept, history_events } = self.store;
         let sweep = self.reclaim.sweep;
         if sweep.0 < MIN_SWEEP {
             bail!("reclaim.sweep is {sweep}; it must be at least 200ms");
@@ -249,6 +259,13 @@ impl Config {
         }
         if rows_kept < MIN_ROWS_KEPT {
             bail!("store.rowsKept is {rows_kept}; it must be at least {MIN_ROWS_KEPT}");
+        }
+        if history_events != 0
+            && !(MIN_HISTORY_EVENTS..=MAX_HISTORY_EVENTS).contains(&history_events)
+        {
+            bail!(
+                "store.historyEvents is {history_events}; it must be from {MIN_HISTORY_EVENTS} to {MAX_HISTORY_EVENTS}, or 0 for no history"
+            );
         }
         Ok(())
     }
@@ -299,6 +316,8 @@ mod tests {
             ("[store]\ncacheMib = 0", "store.cacheMib is 0; it must be from 1 to 65536"),
             ("[store]\ncacheMib = 65537", "store.cacheMib is 65537"),
             ("[store]\nrowsKept = 999", "store.rowsKept is 999; it must be at least 1000"),
+            ("[store]\nhistoryEvents = 999", "must be from 1000 to 1000000, or 0 for no history"),
+            ("[store]\nhistoryEvents = 1000001", "store.historyEvents is 1000001; it must be from"),
         ] {
             let error = Config::parse(text).unwrap().check().unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
@@ -309,7 +328,7 @@ mod tests {
     fn settings_at_their_limits_are_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "policyDir = \"{}\"\n[cni]\nsocket = \"/{}\"\n[reclaim]\nsweep = \"1h\"\n[store]\ncacheMib = 65536\nrowsKept = 1000",
+            "policyDir = \"{}\"\n[cni]\nsocket = \"/{}\"\n[reclaim]\nsweep = \"1h\"\n[store]\ncacheMib = 65536\nrowsKept = 1000\nhistoryEvents = 0",
             folder.path().display(),
             "x".repeat(106)
         );

@@ -25,7 +25,7 @@ const RING_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
     let options = RedbOptions {
         cache_bytes: config.store.cache_mib.saturating_mul(1024 * 1024),
-        ..RedbOptions::default()
+        history_events: config.store.history_events,
     };
     let store = RedbStore::open(&config.state_dir, &options)?;
     // Also after a first start that was cut short: nothing was ever written.
