@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,8 +11,9 @@ use tenure_core::error::{Coded as _, Kind};
 use tenure_core::history::{HeldAt, Ignorance, What};
 use tenure_core::lease::{Proof, QuarantineCause};
 use tenure_core::time::{Clock as _, WallMs};
-use tenure_engine::{EngineError, HistoryRequest, HistoryView, ReleaseRequest};
+use tenure_engine::{Engine, EngineError, HistoryRequest, HistoryView, Ports, ReleaseRequest};
 use tenure_sim::{Site, pod};
+use tenure_store::MemoryStore;
 
 async fn one() -> Site {
     Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await
@@ -195,6 +197,39 @@ async fn the_history_of_an_address_outlives_its_pool() {
     let name = "p".parse().unwrap();
     site.engine.delete(tenure_core::objects::ObjectKind::IPPool, &name).await.unwrap();
     assert_eq!(told(&site).await.len(), 2);
+}
+
+/// The same site over a store that keeps so many changes.
+async fn keeping(history_events: u64, cidr: &str) -> Site {
+    let mut site = Site::new(&[]).await;
+    site.store = Arc::new(MemoryStore::keeping(history_events));
+    let ports = Ports {
+        store: site.store.clone(),
+        policies: site.policies.clone(),
+        kernel: site.kernel.clone(),
+        wire: None,
+        clock: site.clock.clone(),
+    };
+    site.engine = Engine::start(ports, site.engine.options().clone()).unwrap();
+    site.apply(&[("p", json!({"cidr": cidr}))]).await;
+    site
+}
+
+#[tokio::test]
+async fn what_is_dropped_from_the_history_is_still_told_by_the_record() {
+    for events in [0, 1] {
+        let site = keeping(events, "10.0.0.0/31").await;
+        site.add("c1").await.unwrap();
+        let first = site.clock.wall();
+        site.clock.pass(Duration::from_secs(60));
+        site.add("c2").await.unwrap();
+        site.clock.pass(Duration::from_secs(60));
+        let view = ask(&site, "10.0.0.0", None, 10).await.unwrap();
+        assert_eq!((view.total, view.kept.bound), (0, events));
+        assert_eq!(at(&site, first).await, "c1");
+        assert_eq!(at(&site, site.clock.wall()).await, "c1");
+        assert_eq!(at(&site, WallMs(first.0 - 1)).await, "unknown");
+    }
 }
 
 #[tokio::test]
