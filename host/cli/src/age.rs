@@ -14,6 +14,11 @@ pub(crate) fn age(at: WallMs) -> String {
     short(Duration::from_millis(now.saturating_sub(at.0)))
 }
 
+/// The same for seconds.
+pub(crate) fn short_s(seconds: u64) -> String {
+    short(Duration::from_secs(seconds))
+}
+
 /// The two numbers below which the next smaller unit says more.
 pub(crate) fn short(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, completions, delete, describe, export, get, history, import, release, version,
+    apply, completions, delete, describe, explain, export, get, history, import, reclaim, release,
+    version,
 };
 use crate::output::Format;
 
@@ -22,7 +23,7 @@ const GLOBAL: &str = "Global options";
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure describe lease 10.6.1.7\n  tenure history 10.6.1.7 --at 2h\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
+    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure explain 10.6.1.7\n  tenure history 10.6.1.7 --at 2h\n  tenure reclaim --dry-run\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
 )]
 pub(crate) struct Cli {
     /// Admin socket of the daemon
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     History(history::Args),
     Apply(apply::Args),
     Delete(delete::Args),
+    Explain(explain::Args),
+    Reclaim(reclaim::Args),
     Release(release::Args),
     /// Show whether the daemon is well, and its pools and policies on one screen
     #[command(after_help = "EXAMPLES:\n  tenure status\n  tenure status -o json")]

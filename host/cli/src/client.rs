@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use crate::error::{CliError, Refusal};
 
 /// The daemon answers within 30 s or says that it cannot; a little more is for the way.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The admin API behind a socket.
 #[derive(Debug, Clone)]
@@ -51,14 +51,26 @@ impl Client {
         query: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<T, CliError> {
+        self.call_within(PATIENCE, method, path, query, body).await
+    }
+
+    /// The same for what may take longer.
+    pub(crate) async fn call_within<T: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<T, CliError> {
         let request = format!("{method} {path}");
         let answered = async {
             let bytes = whole(&request, self.open(method, path, query, body).await?).await?;
             serde_json::from_slice(&bytes).map_err(|error| bad_answer(&request, error))
         };
-        tokio::time::timeout(PATIENCE, answered).await.map_err(|_| CliError::TimedOut {
+        tokio::time::timeout(patience, answered).await.map_err(|_| CliError::TimedOut {
             request: request.clone(),
-            seconds: PATIENCE.as_secs(),
+            seconds: patience.as_secs(),
         })?
     }
 

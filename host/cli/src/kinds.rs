@@ -6,6 +6,9 @@ use tenure_core::decision::Hook;
 use tenure_core::objects::ObjectKind;
 use tenure_core::ports::PolicyStatus;
 
+/// So much of a container id tells it from others, as other tools show it.
+pub(crate) const SHORT_ID: usize = 12;
+
 /// Anything that can be got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thing {

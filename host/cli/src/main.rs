@@ -22,6 +22,7 @@ mod lease_name;
 mod lines;
 mod manifest;
 mod output;
+mod progress;
 mod shown;
 mod table;
 mod wire;

@@ -454,6 +454,8 @@ async fn every_command_has_help_with_an_example() {
         "history",
         "apply",
         "delete",
+        "explain",
+        "reclaim",
         "release",
         "status",
         "export",

@@ -4,10 +4,12 @@ pub(crate) mod apply;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod reclaim;
 pub(crate) mod release;
 mod status;
 mod text;
@@ -28,6 +30,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Delete(args) => delete::run(&client, args, format).await,
         Command::History(args) => history::run(&client, args, format).await,
         Command::Release(args) => release::run(&client, args, format).await,
+        Command::Reclaim(args) => reclaim::run(&client, args, format).await,
+        Command::Explain(args) => explain::run(&client, args, format).await,
         Command::Status => status::run(&client, format).await,
         Command::Export(args) => {
             refuse_format("export", format)?;

@@ -13,8 +13,9 @@ use crate::wire::ReleaseBody;
 /// Take an address back by hand
 ///
 /// The generation is that of `tenure describe lease ADDRESS`: if another holder came since, nothing is
-/// released. While the kernel says that the holder lives the release is refused; with --even-if-live the
-/// address goes to quarantine first.
+/// released. A holder that is proved gone is released as by a DEL. Of any other one the address goes to quarantine,
+/// with your uid and the reason: nobody gets it before that holder is proved gone, or you release it once more. While
+/// the kernel sees the holder alive both need --even-if-live.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  tenure release 10.6.1.7 --generation 3 --reason 'node rebuilt'\n  tenure release 10.6.1.7 --generation 3 --even-if-live"
@@ -29,10 +30,10 @@ pub(crate) struct Args {
     /// The routing domain, unless the address names it
     #[arg(long, value_name = "SPACE")]
     space: Option<SpaceName>,
-    /// Do it although the holder lives
+    /// Do it although the kernel sees the holder alive
     #[arg(long)]
     even_if_live: bool,
-    /// Why, for the record
+    /// Why, for the record, in at most 512 bytes
     #[arg(long, default_value = "", value_name = "TEXT")]
     reason: String,
 }
@@ -57,7 +58,7 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
     let (key, generation) = (view.lease.key(), view.lease.generation.0);
     let next = match view.view.as_str() {
         "quarantined" => format!(
-            "quarantined: its holder lives; `tenure release {key} --generation {generation} --even-if-live` lets it go"
+            "quarantined until its holder is proved gone; `tenure release {key} --generation {generation} --even-if-live` lets it go now"
         ),
         other => other.to_owned(),
     };

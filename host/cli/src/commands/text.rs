@@ -10,11 +10,15 @@ const COLUMN: usize = 18;
 
 /// A text that grows line by line.
 #[derive(Debug, Default)]
-pub(super) struct Text(String);
+pub(in crate::commands) struct Text(String);
 
 impl Text {
     /// One key and its value; nothing for an empty value.
-    pub(super) fn line(&mut self, key: &str, value: impl std::fmt::Display) -> &mut Self {
+    pub(in crate::commands) fn line(
+        &mut self,
+        key: &str,
+        value: impl std::fmt::Display,
+    ) -> &mut Self {
         let value = shown(&value.to_string(), LINE);
         if !value.is_empty() {
             self.0.push_str(&format!("{:<COLUMN$}{value}\n", format!("{key}:")));
@@ -23,7 +27,11 @@ impl Text {
     }
 
     /// A key and one indented line per item; `none` where there is none.
-    pub(super) fn list(&mut self, key: &str, items: impl IntoIterator<Item = String>) -> &mut Self {
+    pub(in crate::commands) fn list(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = String>,
+    ) -> &mut Self {
         let mut items = items.into_iter().peekable();
         if items.peek().is_none() {
             return self.line(key, "none");
@@ -42,7 +50,7 @@ impl Text {
         self.line("Annotations", pairs(&metadata.annotations))
     }
 
-    pub(super) fn finish(&mut self) -> String {
+    pub(in crate::commands) fn finish(&mut self) -> String {
         std::mem::take(&mut self.0)
     }
 }

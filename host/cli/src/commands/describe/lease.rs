@@ -4,7 +4,7 @@ use tenure_core::lease::{Lease, LeaseState, PastHolder, Proof, QuarantineCause};
 use tenure_core::name::Digest;
 use tenure_engine::LeaseView;
 
-use crate::age::{age, short};
+use crate::age::{age, short_s};
 use crate::client::Client;
 use crate::commands::text::{Text, owner};
 use crate::error::CliError;
@@ -23,20 +23,12 @@ pub(super) async fn describe(client: &Client, name: &LeaseName) -> Result<String
         .line("Generation", lease.generation.0)
         .line("State", state(&view));
     holder(&mut text, lease);
-    if let Some(sticky) = &lease.sticky {
-        let retain = short(std::time::Duration::from_secs(u64::from(sticky.retain_s)));
-        text.line("Sticky key", format!("{} (kept {retain} after release)", sticky.key));
-    }
-    let decided = lease.decided_by.iter().map(|digest| decider(digest, &policies.items));
-    match lease.decided_by.as_slice() {
-        [] => text.line("Decided by", "the built-in strategies"),
-        _ => text.list("Decided by", decided),
-    };
+    decided_by(&mut text, lease, &policies.items);
     text.list("Previous holders", lease.previous.iter().map(past));
     Ok(text.finish())
 }
 
-fn meaning(view: &LeaseView) -> String {
+pub(in crate::commands) fn meaning(view: &LeaseView) -> String {
     let what = match view.view.as_str() {
         "held" => "a container holds it",
         "resting" => "released; no reuse before its cool-down ends",
@@ -49,7 +41,7 @@ fn meaning(view: &LeaseView) -> String {
     format!("{} ({what})", view.view)
 }
 
-fn holder(text: &mut Text, lease: &Lease) {
+pub(in crate::commands) fn holder(text: &mut Text, lease: &Lease) {
     let netns = match &lease.netns {
         Some(netns) => format!("cookie {}, inode {}", netns.cookie, netns.ino),
         None => "not seen at ADD (blind): only DEL, a reboot or the operator frees it".to_owned(),
@@ -68,7 +60,20 @@ fn holder(text: &mut Text, lease: &Lease) {
         );
 }
 
-fn state(view: &LeaseView) -> String {
+/// The policies that chose it, and the sticky key that one of them set.
+pub(in crate::commands) fn decided_by(text: &mut Text, lease: &Lease, policies: &[Policy]) {
+    if let Some(sticky) = &lease.sticky {
+        let retain = short_s(u64::from(sticky.retain_s));
+        text.line("Sticky key", format!("{} (kept {retain} after release)", sticky.key));
+    }
+    let decided = lease.decided_by.iter().map(|digest| decider(digest, policies));
+    match lease.decided_by.as_slice() {
+        [] => text.line("Decided by", "the built-in strategies"),
+        _ => text.list("Decided by", decided),
+    };
+}
+
+pub(in crate::commands) fn state(view: &LeaseView) -> String {
     match &view.lease.state {
         LeaseState::Bound => "Bound".to_owned(),
         LeaseState::Released { at, proof, keep_until, .. } => {
@@ -107,7 +112,7 @@ fn decider(digest: &Digest, policies: &[Policy]) -> String {
     }
 }
 
-fn past(holder: &PastHolder) -> String {
+pub(in crate::commands) fn past(holder: &PastHolder) -> String {
     format!(
         "generation {}  {}  container {}  {} to {}  ended by {}",
         holder.generation.0,

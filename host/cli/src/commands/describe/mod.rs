@@ -1,7 +1,7 @@
 //! `tenure describe`: one object with everything that explains it.
 
-mod lease;
-mod policy;
+pub(super) mod lease;
+pub(super) mod policy;
 mod pool;
 mod reservation;
 

@@ -74,7 +74,7 @@ fn fares(text: &mut Text, policy: &Policy) {
 }
 
 /// The words for who decided.
-fn by(decided: &DecidedBy) -> String {
+pub(in crate::commands) fn by(decided: &DecidedBy) -> String {
     match decided {
         DecidedBy::BuiltIn => "the built-in strategy".to_owned(),
         DecidedBy::Policy { name, .. } => name.to_string(),

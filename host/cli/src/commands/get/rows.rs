@@ -5,12 +5,9 @@ use tenure_core::objects::PolicySource;
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::{hook_name, policy_word};
+use crate::kinds::{SHORT_ID, hook_name, policy_word};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
-
-/// So much of a container id tells it from others, as other tools show it.
-const SHORT_ID: usize = 12;
 
 /// Something that is a line of a table.
 pub(super) trait Row {
