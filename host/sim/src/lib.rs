@@ -1,7 +1,7 @@
 //! A deterministic world for tests: what surrounds the engine, moved by hand.
 //!
 //! What it is not: nothing of it ships. It checks nothing by itself; tests do. The model test of the engine is
-//! `tests/model`, its planted bugs are `mutations/`.
+//! `tests/model`.
 //!
 //! ```text
 //! Site       an engine over the memory store with the parts below, for tests that tell one story
