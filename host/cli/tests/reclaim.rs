@@ -139,6 +139,25 @@ async fn a_forced_release_ends_in_quarantine_and_says_by_whom_and_why() {
     stage.is_golden("forced.txt");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_dead_holders_do_not_draw_on_the_terminal() {
+    let site = busy_site().await;
+    let mut request = site.request("c5eeeeeeeeeeeeeeee");
+    request.owner = pod(&format!("web\nFAKE  LINE\u{1b}[2J{}", "x".repeat(500)), "uid-5");
+    site.add_as(&request).await.unwrap();
+    site.kernel.end("c5eeeeeeeeeeeeeeee");
+    site.engine.sweep().await.unwrap();
+    site.clock.pass(Duration::from_secs(3));
+    let mut stage = Stage::new(site);
+    for line in ["explain 10.6.0.5", "reclaim --dry-run", "reclaim"] {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
+    let transcript = stage.transcript();
+    assert!(!transcript.contains('\u{1b}') && !transcript.contains("\nFAKE"), "{transcript}");
+    assert!(transcript.lines().all(|line| line.len() < 2_100), "{transcript}");
+    assert!(transcript.contains("iplease/10.6.0.5 reclaimed from pod shop/web\\nFAKE"));
+}
+
 async fn json_of(stage: &Stage, line: &str) -> Value {
     let output = support::run_in(stage.folder.path().to_owned(), line).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
