@@ -85,7 +85,9 @@ impl Engine {
             request.valid.iter().map(|(c, i)| (c.as_str(), i.as_str())).collect();
         let mut out = Vec::new();
         for at in old {
-            let Some(row) = self.ports.store.get(&at.key).await? else { continue };
+            let row = self.ports.store.get(&at.key).await?;
+            // Bound again since it was taken down: its age and home are those of another hold.
+            let Some(row) = row.filter(|row| row.revision.0 == at.slot.revision) else { continue };
             let attachment = &row.lease.attachment;
             let listed =
                 valid.contains(&(attachment.container.as_str(), attachment.ifname.as_str()));

@@ -14,7 +14,8 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_core::time::WallMs;
 use tenure_engine::{
-    AddRequest, DelRequest, Deleted, FixedAddress, LeaseView, ReleaseRequest, SpoolInstant,
+    AddRequest, DelRequest, Deleted, FixedAddress, GcRequest, LeaseView, ReleaseRequest,
+    SpoolInstant,
 };
 use tenure_sim::{Gate, SimStore, Site, attachment, names, pod};
 use tenure_store::{Contents, ImportMode, export, read_export};
@@ -253,7 +254,7 @@ async fn an_add_that_an_import_overtakes_is_decided_anew() {
     site.add_as(&of_pod("c0")).await.unwrap();
     site.del("c0").await;
     let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
-    let engine = site.engine_over(store.clone());
+    let engine = site.engine_over(store.clone(), "boot-1");
     store.set_gate(Gate::Reads);
     let add = tokio::spawn({
         let (engine, request) = (engine.clone(), of_pod("c1"));
@@ -280,7 +281,7 @@ async fn a_set_is_not_taken_for_a_half_one_while_an_import_comes_in() {
     assert_eq!(site.add_as(&only_v4).await.unwrap(), both[..1]);
     site.del("c1").await;
     let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
-    let engine = site.engine_over(store.clone());
+    let engine = site.engine_over(store.clone(), "boot-1");
     store.set_gate(Gate::After);
     let import = tokio::spawn({
         let (engine, export) = (engine.clone(), exported(&before));
@@ -315,6 +316,45 @@ async fn a_series_of_looks_does_not_outlive_an_import() {
     let swept = site.engine.sweep().await.unwrap();
     assert!(swept.reclaimed.is_empty(), "another holder, though of the same generation");
     assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn gc_does_not_free_what_was_bound_again_while_it_read() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let first = site.add("c1").await.unwrap();
+    site.kernel.reboot();
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone(), "boot-2");
+    site.clock.pass(Duration::from_secs(60));
+    store.set_gate(Gate::Before);
+    let add = tokio::spawn({
+        let (engine, request) = (engine.clone(), site.request("c1"));
+        async move { engine.add(request).await }
+    });
+    while store.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // GC has listed the row of the old boot, and reads it once the ADD has bound it in the new one.
+    store.set_gate(Gate::Reads);
+    let network = attachment("c1").network;
+    let mut gc = Box::pin(engine.gc(GcRequest { network, valid: Vec::new(), allow_empty: true }));
+    tokio::select! {
+        biased;
+        answer = &mut gc => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!(store.reads_waiting(), 1);
+    assert_eq!(add.await.unwrap().unwrap().addresses[0].address.addr(), first[0]);
+    store.set_gate(Gate::Open);
+    let passing = tokio::spawn(async move {
+        loop {
+            site.clock.pass(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let answer = gc.await.unwrap();
+    passing.abort();
+    assert_eq!((answer.released, answer.kept), (vec![], vec![]), "it is too young to be judged");
 }
 
 fn exported(site: &Site) -> Contents {

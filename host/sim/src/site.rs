@@ -66,9 +66,9 @@ impl Site {
         start(store, &self.kernel, &self.policies, (&self.clock, &self.wire), life)
     }
 
-    /// Another engine on this site, over this store.
-    pub fn engine_over(&self, store: Arc<dyn Store>) -> Arc<Engine> {
-        self.started(store, ("boot-1", None))
+    /// Another engine on this site, over this store and in this boot.
+    pub fn engine_over(&self, store: Arc<dyn Store>, boot: &str) -> Arc<Engine> {
+        self.started(store, (boot, None))
     }
 
     /// An ADD of this container.
