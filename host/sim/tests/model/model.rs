@@ -19,6 +19,8 @@ use crate::world::{Check, Env, Flight, Pools, breach};
 #[derive(Debug, Clone)]
 pub struct Known {
     pub lease: Lease,
+    /// Another one with each write, as the store's revision.
+    pub version: u64,
     /// Since when this process can have known it, at the earliest, in its monotonic time.
     pub since: u64,
     /// And at the latest: whoever doubts a row reads it again, and its rest begins anew.
@@ -60,6 +62,7 @@ pub struct Model {
     /// When namespaces of this boot ended.
     pub ended: BTreeMap<u64, u64>,
     pub looks: Looks,
+    version: u64,
     /// The ledger may know something else than the store: a row could not be read after a failure.
     pub doubt: bool,
     /// What this history came to, and how often.
@@ -79,6 +82,7 @@ impl Model {
             links: BTreeMap::new(),
             ended: BTreeMap::new(),
             looks: Looks::default(),
+            version: 0,
             doubt: false,
             reached: RefCell::default(),
         }
@@ -192,7 +196,9 @@ impl Model {
 
     fn put(&mut self, at: At, lease: Lease, time: Times) {
         let (since, latest) = (time.mono, time.mono);
-        let mut known = Known { lease, since, latest, real: time.real, expired: false };
+        self.version += 1;
+        let (version, real) = (self.version, time.real);
+        let mut known = Known { lease, version, since, latest, real, expired: false };
         if let Some(before) = self.rows.get(&at).filter(|b| b.lease.is_released())
             && known.lease.is_released()
         {
@@ -276,7 +282,6 @@ impl Model {
         self.env.pools = pools;
         self.reach("imported");
         self.env.epoch = epoch;
-        self.looks = Looks::default();
         let (rows, boot) = (&self.rows, &self.boot);
         let is_known = |attachment: &Attachment, at: &At, cookie: Option<u64>| {
             rows.get(at).is_some_and(|known| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tenure_core::judge::{LOOKS, LOOKS_APART};
-use tenure_core::lease::{Generation, Lease};
+use tenure_core::lease::Lease;
 use tenure_engine::Swept;
 
 use crate::cast::{At, at, key};
@@ -15,7 +15,7 @@ use crate::world::{Check, Env, Flight, breach};
 /// An unbroken series of looks that said gone, in the time of this process.
 #[derive(Debug, Clone, Copy)]
 struct Series {
-    generation: Generation,
+    version: u64,
     since: u64,
     last: u64,
     looks: u32,
@@ -30,9 +30,9 @@ pub struct Looks {
 
 impl Looks {
     /// Whether a row may be taken back by this sweep.
-    pub fn may_reclaim(&self, at: At, generation: Generation, flight: &Flight) -> Check {
+    pub fn may_reclaim(&self, at: At, version: u64, flight: &Flight) -> Check {
         let now = flight.began().times.mono;
-        let series = self.possible.get(&at).filter(|series| series.generation == generation);
+        let series = self.possible.get(&at).filter(|series| series.version == version);
         let Some(series) = series else {
             breach!("I7: {} was reclaimed and no look had said gone", key(at));
         };
@@ -53,18 +53,18 @@ impl Model {
     /// A sweep looks at all that is bound now. `certainly`: it does so undisturbed.
     pub fn sweep_looks(&mut self, certainly: bool) {
         let now = self.env.times.mono;
-        let gone: BTreeMap<At, Generation> = self
+        let gone: BTreeMap<At, u64> = self
             .rows
             .iter()
             .filter(|(_, known)| known.lease.has_holder() && self.seems_gone(&known.lease))
-            .map(|(at, known)| (*at, known.lease.generation))
+            .map(|(at, known)| (*at, known.version))
             .collect();
         let mut looks = std::mem::take(&mut self.looks);
         looks.possible = observed(&looks.possible, &gone, now);
         if certainly {
             looks.certain = observed(&looks.certain, &gone, now);
         } else {
-            looks.certain.retain(|at, series| gone.get(at) == Some(&series.generation));
+            looks.certain.retain(|at, series| gone.get(at) == Some(&series.version));
         }
         self.looks = looks;
     }
@@ -93,9 +93,10 @@ impl Model {
         let now = self.env.times.mono;
         for (at, series) in &self.looks.certain {
             let due = series.looks >= LOOKS && now - series.since >= grace_of(&self.env, *at);
-            let still = self.rows.get(at).is_some_and(|known| {
-                known.lease.has_holder() && known.lease.generation == series.generation
-            });
+            let still = self
+                .rows
+                .get(at)
+                .is_some_and(|known| known.lease.has_holder() && known.version == series.version);
             if due && still {
                 breach!("I6: {} is gone for long, and a sweep left it", key(*at));
             }
@@ -111,13 +112,13 @@ impl Model {
 
 fn observed(
     before: &BTreeMap<At, Series>,
-    gone: &BTreeMap<At, Generation>,
+    gone: &BTreeMap<At, u64>,
     now: u64,
 ) -> BTreeMap<At, Series> {
     let apart = LOOKS_APART.as_millis() as u64;
-    let next = |(at, generation): (&At, &Generation)| {
-        let new = Series { generation: *generation, since: now, last: now, looks: 1 };
-        let old = before.get(at).filter(|series| series.generation == *generation);
+    let next = |(at, version): (&At, &u64)| {
+        let new = Series { version: *version, since: now, last: now, looks: 1 };
+        let old = before.get(at).filter(|series| series.version == *version);
         let series = match old {
             None => new,
             Some(old) if now - old.last < apart => *old,

@@ -275,7 +275,10 @@ impl Change<'_> {
         let Some(netns) = before.netns.filter(|_| *before.node.boot == *self.model.boot) else {
             return Ok(());
         };
-        let Some(ended) = self.model.ended.get(&netns.cookie) else { return Ok(()) };
+        // What ended while the call was under way, it may have seen alive, with the address on no link.
+        let ended = self.model.ended.get(&netns.cookie);
+        let ended = ended.filter(|ended| **ended <= flight.began().times.real);
+        let Some(ended) = ended else { return Ok(()) };
         let link = self.model.links.get(&(netns.cookie, self.at));
         let was_off = link.is_some_and(|link| !link.up);
         let age = self.time.real.saturating_sub(*ended);
@@ -397,7 +400,7 @@ impl Change<'_> {
                 self.model.reach("ended by its own ADD");
                 proof
             }
-            Call::Sweep => return self.swept(flight, old, proof, rest_s),
+            Call::Sweep => return self.swept(flight, before, proof, rest_s),
             Call::Gc(request) => self.collected(flight, request, before)?,
             Call::Release(request) => self.ended_by_hand(flight, request, old)?,
             Call::Check(_) | Call::Watch | Call::Import(_) => {
@@ -434,13 +437,14 @@ impl Change<'_> {
     }
 
     /// I7: proof, a series of looks, and the grace.
-    fn swept(&self, flight: &Flight, old: &Lease, proof: Proof, rest_s: u32) -> Check {
+    fn swept(&self, flight: &Flight, before: &Known, proof: Proof, rest_s: u32) -> Check {
+        let old = &before.lease;
         let right = proved_dead(self.model, self.at, old, flight)?;
         if proof != right {
             breach!("I7: {} was reclaimed with proof {proof:?}, not {right:?}", key(self.at));
         }
         let looks = &self.model.looks;
-        looks.may_reclaim(self.at, old.generation, flight)?;
+        looks.may_reclaim(self.at, before.version, flight)?;
         let rests = |env: &crate::world::Env| {
             let floor = env.pools.shape(self.at.0).map_or(0, |shape| shape.floor_s);
             let said = u32::try_from(env.verdict.cooldown.as_secs()).unwrap_or(u32::MAX);
