@@ -89,13 +89,12 @@ impl Engine {
                     if let Some(place) = &place {
                         place.step_aside();
                     }
-                    match self.clear_on_wire(&request, choice).await? {
-                        Some(choice) => {
+                    match self.clear_on_wire(&request, choice).await {
+                        Ok(choice) => {
                             let (on, guard) = (decided_on.clone(), guard.clone());
                             self.write_new(&request, netns, choice, (on, guard)).await
                         }
-                        // One of its addresses is in quarantine now.
-                        None => Err(EngineError::Overtaken),
+                        Err(error) => Err(error),
                     }
                 }
                 Err(NoChoice::NotYet(shortage)) if request.wait.is_zero() => Err(shortage.error),

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::lease::{AttemptId, Lease, LeaseKey, LeaseState, QuarantineCause};
-use tenure_core::ledger::{Hold, Status};
+use tenure_core::ledger::{Hold, Slot, Status};
 use tenure_core::objects::Probe;
 use tenure_core::ports::{WireLook, WireQuestion};
-use tenure_store::{Row, StoreError, Write};
+use tenure_store::{Row, Write};
 
 use crate::add::random;
 use crate::choose::Choice;
@@ -36,24 +36,27 @@ enum Need {
 }
 
 impl Engine {
-    /// The choice, if nobody answers for its addresses; none if it has to be made anew.
+    /// The choice, if nobody answers for its addresses.
     ///
     /// # Errors
-    /// A row cannot be written.
+    /// [`EngineError::Overtaken`] if one of them is in quarantine now: decide anew. Everything that was reserved goes
+    /// back with the choice.
     pub(crate) async fn clear_on_wire(
         self: &Arc<Self>,
         request: &AddRequest,
-        mut choice: Choice,
-    ) -> Result<Option<Choice>, EngineError> {
+        choice: Choice,
+    ) -> Result<Choice, EngineError> {
         let mut asked = Vec::new();
         for hold in choice.holds.iter() {
             let need = self.need(hold);
             if need != Need::None {
-                asked.push((hold.key.clone(), need, self.ask(request, &hold.key)));
+                let look = self.ask(request, &hold.key);
+                asked.push((hold.key.clone(), hold.prior, need, look));
             }
         }
         let mut clear = true;
-        for (key, need, look) in asked {
+        let mut blind = Vec::new();
+        for (key, prior, need, look) in asked {
             let look = look.await.map_err(|e| EngineError::Bug {
                 what: format!("a probe ended without an answer: {e}"),
             })??;
@@ -62,9 +65,7 @@ impl Engine {
                 (WireLook::Answered { mac }, _) => {
                     self.counters.probes_answered.one();
                     clear = false;
-                    if let Some(hold) = choice.holds.take(&key) {
-                        self.quarantine(request, &choice, (hold, mac)).await?;
-                    }
+                    self.quarantine(request, &choice, (key, prior, mac)).await?;
                 }
                 (WireLook::Blind { why }, Need::Required) => {
                     self.counters.probes_blind.one();
@@ -73,9 +74,7 @@ impl Engine {
                     }
                     tracing::warn!(address = %key, why, "an address in quarantine cannot be probed and stays there");
                     clear = false;
-                    if let Some(hold) = choice.holds.take(&key) {
-                        self.stay_quarantined(hold);
-                    }
+                    blind.extend(prior.map(|prior| (key, prior.generation)));
                 }
                 (WireLook::Blind { why }, _) => {
                     self.counters.probes_blind.one();
@@ -83,13 +82,29 @@ impl Engine {
                 }
             }
         }
-        Ok(clear.then_some(choice))
+        if clear {
+            return Ok(choice);
+        }
+        // Only what has gone back is in quarantine again.
+        drop(choice);
+        let now = self.now();
+        let mut state = self.state.lock();
+        for (key, generation) in blind {
+            state.ledger.note_probed(&key, generation, now);
+        }
+        Err(EngineError::Overtaken)
     }
 
-    /// Whether a quarantined address could be probed at all for this ADD.
-    pub(crate) fn may_probe(&self, request: &AddRequest, key: &LeaseKey) -> bool {
-        let allowed = self.probe_setting(key) != Probe::Never;
-        allowed && request.link.is_some() && self.ports.wire.is_some()
+    /// Those of the pools whose addresses may be probed for this ADD.
+    pub(crate) fn probed(&self, request: &AddRequest, pools: &[usize]) -> Vec<usize> {
+        if request.link.is_none() || self.ports.wire.is_none() {
+            return Vec::new();
+        }
+        let state = self.state.lock();
+        let may = |pool: &usize| {
+            state.ledger.pool(*pool).is_some_and(|pool| pool.spec.probe != Probe::Never)
+        };
+        pools.iter().copied().filter(may).collect()
     }
 
     fn probe_setting(&self, key: &LeaseKey) -> Probe {
@@ -143,16 +158,15 @@ impl Engine {
         self: &Arc<Self>,
         request: &AddRequest,
         choice: &Choice,
-        (hold, mac): (Hold, [u8; 6]),
+        (key, prior, mac): (LeaseKey, Option<Slot>, [u8; 6]),
     ) -> Result<(), EngineError> {
-        let key = hold.key.clone();
         tracing::error!(
             address = %key, mac = mac.map(|byte| format!("{byte:02x}")).join(":"),
             "a foreign machine answers for this address: it is quarantined, another one is given"
         );
         let wall = self.now().wall;
         let state = LeaseState::Quarantined { at: wall, cause: QuarantineCause::Wire };
-        let write = match hold.prior {
+        let write = match prior {
             None => {
                 let attempt = AttemptId(random()?);
                 let lease = self.new_lease(request, None, choice, attempt, &key, None)?;
@@ -164,22 +178,6 @@ impl Engine {
                 Write::Replace { lease, expect: revision }
             }
         };
-        // The commit tells the ledger what stands there; a failed one leaves it in doubt, and the hold goes back.
-        let outcome = self.commit(vec![write], Vec::new()).await;
-        self.state.lock().ledger.cancel(hold, self.now());
-        match outcome {
-            Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. })) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn stay_quarantined(&self, hold: Hold) {
-        let now = self.now();
-        let (key, prior) = (hold.key.clone(), hold.prior);
-        let mut state = self.state.lock();
-        state.ledger.cancel(hold, now);
-        if let Some(prior) = prior {
-            state.ledger.note_probed(&key, prior.generation, now);
-        }
+        self.commit(vec![write], Vec::new()).await
     }
 }

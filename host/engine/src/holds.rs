@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tenure_core::lease::LeaseKey;
 use tenure_core::ledger::{Hold, Print};
 
 use crate::Engine;
@@ -27,12 +26,6 @@ impl Holds {
     /// A key that was entered as in flight; it leaves with the value.
     pub(crate) fn push_key(&mut self, key: Print) {
         self.keys.push(key);
-    }
-
-    /// Takes one address out: whoever asks settles it.
-    pub(crate) fn take(&mut self, key: &LeaseKey) -> Option<Hold> {
-        let at = self.held.iter().position(|hold| hold.key == *key)?;
-        Some(self.held.swap_remove(at))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Hold> {

@@ -85,14 +85,9 @@ impl Engine {
         }
         self.sweep_now.notify_one();
         // What is in quarantine is better than nothing, if it can be probed.
-        match self.take_in_turn(candidates, (pools, ticket), &[Want::Quarantined])? {
-            Ok(hold) if self.may_probe(request, &hold.key) => Ok(Ok(hold)),
-            Ok(hold) => {
-                self.state.lock().ledger.cancel(hold, self.now());
-                Ok(Err(due))
-            }
-            Err(_) => Ok(Err(due)),
-        }
+        let probed = self.probed(request, pools);
+        let taken = self.take_in_turn(candidates, (&probed, ticket), &[Want::Quarantined])?;
+        Ok(taken.or(Err(due)))
     }
 
     /// Looks after the release of one address; whether something was found out.

@@ -98,6 +98,22 @@ async fn a_blind_witness_does_not_keep_an_ordinary_address_back() {
     assert_eq!(site.engine.counters().probes_blind.get(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_whose_pool_shrinks_while_it_is_asked_for_is_not_held_by_anybody() {
+    let site = site("always").await;
+    site.wire.set_foreign(address("10.0.0.1"), true);
+    let (engine, runtime) = (site.engine.clone(), tokio::runtime::Handle::current());
+    let shrunk = json!({"cidr": "10.0.0.0/29", "ranges": ["10.0.0.2"], "probe": "always"});
+    let shrunk = tenure_sim::pool("p", &shrunk);
+    site.wire.during_next(move || {
+        runtime.block_on(engine.apply(vec![shrunk], false)).unwrap();
+    });
+    assert_eq!(site.add_as(&on_macvlan(&site, "a")).await.unwrap(), [address("10.0.0.2")]);
+    site.apply(&[("p", pool("always"))]).await;
+    let counts = site.engine.pools().unwrap()[0].status.counts;
+    assert_eq!((counts.held, counts.free), (1, 1), "{counts:?}");
+}
+
 /// As the Kubernetes allocator writes it for a lost node.
 async fn quarantine_unfenced(site: &mut Site, text: &str) {
     let key = tenure_core::lease::LeaseKey { space: Default::default(), address: address(text) };

@@ -7,11 +7,12 @@ use parking_lot::Mutex;
 use tenure_core::ports::{Wire, WireLook, WireQuestion};
 
 /// Answers as the test says.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FakeWire(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
     foreign: BTreeSet<IpAddr>,
     blind: bool,
     asked: Vec<IpAddr>,
@@ -34,14 +35,29 @@ impl FakeWire {
         self.0.lock().blind = blind;
     }
 
+    /// Happens while the next question is under way.
+    pub fn during_next(&self, meanwhile: impl FnOnce() + Send + 'static) {
+        self.0.lock().meanwhile = Some(Box::new(meanwhile));
+    }
+
     /// The addresses that were asked for, in order.
     pub fn asked(&self) -> Vec<IpAddr> {
         self.0.lock().asked.clone()
     }
 }
 
+impl std::fmt::Debug for FakeWire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeWire").finish_non_exhaustive()
+    }
+}
+
 impl Wire for FakeWire {
     fn probe(&self, question: &WireQuestion) -> WireLook {
+        let meanwhile = self.0.lock().meanwhile.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut state = self.0.lock();
         state.asked.push(question.address);
         if state.blind {
