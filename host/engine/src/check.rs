@@ -70,7 +70,7 @@ impl Engine {
             let dues: Vec<_> =
                 of_family().map(|(index, _, _)| state.ledger.next_due(*index, now)).collect();
             if !dues.is_empty() && !dues.contains(&Some(Duration::ZERO)) {
-                let waiting = pools.iter().map(|pool| state.waiting.len(pool)).max().unwrap_or(0);
+                let waiting = state.waiting.longest(&pools);
                 let due = dues.into_iter().flatten().min();
                 let waited = Duration::ZERO;
                 return Err(EngineError::Exhausted { family, pools, due, waiting, waited });

@@ -251,8 +251,7 @@ impl Engine {
         pools: Vec<PoolName>,
         due: Option<Duration>,
     ) -> EngineError {
-        let state = self.state.lock();
-        let waiting = pools.iter().map(|pool| state.waiting.len(pool)).max().unwrap_or(0);
+        let waiting = self.state.lock().waiting.longest(&pools);
         EngineError::Exhausted { family, pools, due, waiting, waited: Duration::ZERO }
     }
 

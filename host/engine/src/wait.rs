@@ -81,6 +81,11 @@ impl Waiting {
         self.queues.get(pool).map_or(0, BTreeSet::len)
     }
 
+    /// How many wait for the one of these pools that most wait for.
+    pub(crate) fn longest<'a>(&self, pools: impl IntoIterator<Item = &'a PoolName>) -> usize {
+        pools.into_iter().map(|pool| self.len(pool)).max().unwrap_or(0)
+    }
+
     /// How many wait in all.
     pub(crate) fn total(&self) -> usize {
         self.waiters.len()
@@ -202,16 +207,23 @@ impl Engine {
         };
         self.state.lock().waiting.queue(place.ticket, &place.woken, &shortage)?;
         self.sweep_now.notify_one();
-        if !again {
-            self.counters.adds_waited.one();
-        }
         if again {
             tokio::time::sleep(TRIES_APART).await;
-        } else if shortage.exact {
-            // Once more: it may have come free before this ADD was known to wait.
-            return Ok(());
+        } else {
+            self.counters.adds_waited.one();
+            if shortage.exact {
+                // Once more: it may have come free before this ADD was known to wait.
+                return Ok(());
+            }
         }
+        let mut woken = false;
         loop {
+            if Instant::now() >= place.until || self.state.lock().waiting.closed {
+                return Err(place.give_up(shortage));
+            }
+            if shortage.exact && woken {
+                return Ok(());
+            }
             let turn = self.state.lock().turn_of(place.ticket, &shortage, self.now());
             let pause = match turn {
                 Some(Duration::ZERO) => return Ok(()),
@@ -224,12 +236,7 @@ impl Engine {
                 () = guard.del_came() => return Err(EngineError::DelCame),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
-            if Instant::now() >= place.until || self.state.lock().waiting.closed {
-                return Err(place.give_up(shortage));
-            }
-            if shortage.exact {
-                return Ok(());
-            }
+            woken = true;
         }
     }
 }
@@ -262,8 +269,9 @@ impl Place {
             return shortage.error;
         };
         let state = self.engine.state.lock();
-        let longest = shortage.pools.iter().flatten().map(|pool| state.waiting.len(pool)).max();
-        let waiting = longest.unwrap_or(0).saturating_sub(1);
+        let longest = state.waiting.longest(shortage.pools.iter().flatten());
+        // It is one of them itself.
+        let waiting = longest.saturating_sub(1);
         EngineError::Exhausted { family, pools, due, waiting, waited: self.since.elapsed() }
     }
 }
