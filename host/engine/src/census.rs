@@ -9,7 +9,7 @@
 //! Where the store is known to have gone back (`strict`), nothing is given before a census was complete, except after
 //! a valid silent probe. Otherwise a census that fails is told and keeps nobody waiting: then the store is the truth.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tenure_core::lease::{
 };
 use tenure_core::ledger::{Home, Slot, Status};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
-use tenure_core::ports::{Census, Place, Sighting};
+use tenure_core::ports::{Census, KernelLook, Place, Sighting};
 use tenure_core::time::Moment;
 use tenure_store::{Row, Write};
 
@@ -43,14 +43,21 @@ pub(crate) struct Unsettled {
     tried: Option<Moment>,
 }
 
-/// What is done about an address that stands on a link.
-enum Claim {
-    /// As the store says.
-    Known,
-    /// Nobody in the store may use it: it is found there.
-    Stranger,
-    /// The store says that somebody else holds it, who may live.
-    Rival,
+/// An address that stands on a link where the store has none.
+struct Claim {
+    key: LeaseKey,
+    slot: Option<Slot>,
+    sighting: Sighting,
+    against: Against,
+}
+
+/// Whom it would take the address from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// Nobody in the store may use it.
+    Nobody,
+    /// The recorded holder, who may live.
+    Holder,
 }
 
 impl Unsettled {
@@ -78,9 +85,9 @@ impl Engine {
         let before = self.revisions();
         let taken = self.in_background(|engine| engine.ports.kernel.census()).await?;
         let lacking = match taken {
-            Ok(census) => {
-                self.take_in(&census, &before).await?;
-                census.incomplete
+            Ok(Census { sightings, incomplete }) => {
+                self.take_in(sightings, before).await?;
+                incomplete
             }
             Err(error) => Some(error.to_string()),
         };
@@ -121,22 +128,14 @@ impl Engine {
     /// Quarantines what the store does not know of.
     async fn take_in(
         self: &Arc<Self>,
-        census: &Census,
-        before: &HashMap<LeaseKey, u64>,
+        sightings: Vec<Sighting>,
+        before: HashMap<LeaseKey, u64>,
     ) -> Result<(), EngineError> {
+        let claims = self.in_background(move |engine| engine.claims(sightings, &before)).await?;
         let mut writes = Vec::new();
-        for sighting in &census.sightings {
-            for key in self.keys_in_pools(sighting) {
-                let slot = self.state.lock().ledger.slot(&key);
-                if slot.map(|slot| slot.revision) != before.get(&key).copied() {
-                    continue;
-                }
-                writes.extend(self.claim(key, sighting).await?);
-            }
+        for claim in claims {
+            writes.extend(self.answered(claim).await?);
         }
-        // Two namespaces with one address: the first one found keeps it.
-        writes.sort_by_key(|write: &Write| write.key().address);
-        writes.dedup_by(|a, b| a.key() == b.key());
         for lease in self.commit_each(writes).await? {
             self.counters.found.one();
             tracing::error!(
@@ -145,6 +144,27 @@ impl Engine {
             );
         }
         Ok(())
+    }
+
+    /// What the sightings say against the store. Of two namespaces with one address the first one found counts.
+    fn claims(&self, sightings: Vec<Sighting>, before: &HashMap<LeaseKey, u64>) -> Vec<Claim> {
+        let look = self.ports.kernel.look().ok();
+        let mut claimed = HashSet::new();
+        let mut claims = Vec::new();
+        for sighting in sightings {
+            for key in self.keys_in_pools(&sighting) {
+                let slot = self.state.lock().ledger.slot(&key);
+                let is_as_before = slot.map(|slot| slot.revision) == before.get(&key).copied();
+                if !is_as_before || claimed.contains(&key) {
+                    continue;
+                }
+                if let Some(against) = self.weigh(look.as_deref(), &key, slot, sighting.place) {
+                    claimed.insert(key.clone());
+                    claims.push(Claim { key, slot, sighting: sighting.clone(), against });
+                }
+            }
+        }
+        claims
     }
 
     /// The version of every row.
@@ -168,38 +188,38 @@ impl Engine {
             .collect()
     }
 
-    async fn claim(
-        self: &Arc<Self>,
-        key: LeaseKey,
-        sighting: &Sighting,
-    ) -> Result<Option<Write>, EngineError> {
-        let slot = self.state.lock().ledger.slot(&key);
+    /// What is written because of a claim; nothing if the row has changed meanwhile.
+    async fn answered(&self, claim: Claim) -> Result<Option<Write>, EngineError> {
+        let Claim { key, slot, sighting, against } = claim;
         let Some(slot) = slot else {
-            return Ok(Some(Write::Create(self.stranger(&key, sighting, None)?)));
+            return Ok(Some(Write::Create(self.stranger(&key, &sighting, None)?)));
         };
-        let (place, asked) = (sighting.place, key.clone());
-        let claim = self.in_background(move |engine| engine.weigh(&asked, &slot, place)).await?;
-        if matches!(claim, Claim::Known) {
-            return Ok(None);
-        }
         let Some(row) = self.ports.store.get(&key).await? else { return Ok(None) };
         if row.revision.0 != slot.revision {
             self.doubt([key]);
             return Ok(None);
         }
         let Row { mut lease, revision } = row;
-        let lease = match claim {
-            Claim::Rival => {
+        let lease = match against {
+            Against::Holder => {
                 let cause = QuarantineCause::TwoClaims;
                 lease.state = LeaseState::Quarantined { at: self.now().wall, cause };
                 lease
             }
-            _ => self.stranger(&key, sighting, Some(&lease))?,
+            Against::Nobody => self.stranger(&key, &sighting, Some(&lease))?,
         };
         Ok(Some(Write::Replace { lease, expect: revision }))
     }
 
-    fn weigh(&self, key: &LeaseKey, slot: &Slot, place: Place) -> Claim {
+    /// Against whom the store stands, if a holder there means that it is wrong.
+    fn weigh(
+        &self,
+        look: Option<&dyn KernelLook>,
+        key: &LeaseKey,
+        slot: Option<Slot>,
+        place: Place,
+    ) -> Option<Against> {
+        let Some(slot) = slot else { return Some(Against::Nobody) };
         let same = match (place, slot.netns) {
             (Place::Netns(seen), Some(known)) => seen.cookie == known.cookie,
             // Which namespace it is nobody can say; that of a lease of this boot with this id, unless that ended.
@@ -209,24 +229,18 @@ impl Engine {
             (_, None) => false,
         };
         match slot.status {
-            Status::Reserved { .. } => Claim::Known,
-            Status::Released { .. } if same => Claim::Known,
-            Status::Released { .. } => Claim::Stranger,
+            Status::Reserved { .. } => None,
+            Status::Released { .. } => (!same).then_some(Against::Nobody),
             Status::Bound { .. } | Status::Quarantined { .. } if same => {
                 self.state.lock().ledger.note_seen(key, slot.generation);
-                Claim::Known
+                None
             }
-            Status::Quarantined { .. } => Claim::Known,
-            Status::Bound { .. } => self.rival_or_stranger(slot),
-        }
-    }
-
-    /// The recorded holder is another one than the sighted. Only if it is certainly over has it nothing to lose.
-    fn rival_or_stranger(&self, slot: &Slot) -> Claim {
-        let look = self.ports.kernel.look().ok();
-        match find(&evidence_of(look.as_deref(), slot)) {
-            Finding::Dead(_) => Claim::Stranger,
-            Finding::Alive | Finding::Unknown(_) => Claim::Rival,
+            Status::Quarantined { .. } => None,
+            // The recorded holder is another one. Only if it is certainly over has it nothing to lose.
+            Status::Bound { .. } => Some(match find(&evidence_of(look, &slot)) {
+                Finding::Dead(_) => Against::Nobody,
+                Finding::Alive | Finding::Unknown(_) => Against::Holder,
+            }),
         }
     }
 
