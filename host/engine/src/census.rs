@@ -77,7 +77,11 @@ impl Engine {
         }
         let _one = self.settling.lock().await;
         let now = self.now().moment;
-        let Some(unsettled) = self.state.lock().unsettled.clone() else { return Ok(()) };
+        let (unsettled, catalogue) = {
+            let state = self.state.lock();
+            (state.unsettled.clone(), state.catalogue.clone())
+        };
+        let Some(unsettled) = unsettled else { return Ok(()) };
         if unsettled.tried.is_some_and(|tried| now.since(tried) < CENSUSES_APART) {
             return Ok(());
         }
@@ -92,6 +96,10 @@ impl Engine {
             Err(error) => Some(error.to_string()),
         };
         let mut state = self.state.lock();
+        if !Arc::ptr_eq(&state.catalogue, &catalogue) {
+            // The pools changed, or an import came in between: that is not what this census was about.
+            return Ok(());
+        }
         match lacking {
             Some(lacking) if unsettled.strict => {
                 tracing::error!(

@@ -308,10 +308,10 @@ impl State {
     /// Whether the pool may have addresses that it did not have before.
     fn is_wider(&self, pool: &Pool) -> bool {
         let before = self.ledger.pool_named(&pool.name).and_then(|index| self.ledger.pool(index));
-        before.is_none_or(|before| {
-            let ranges =
-                |pool: &Pool| (pool.spec.cidr, pool.spec.ranges.clone(), pool.spec.exclude.clone());
-            ranges(before) != ranges(pool)
+        let spec = &pool.spec;
+        before.map(|before| &before.spec).is_none_or(|before| {
+            (before.cidr, &before.ranges, &before.exclude)
+                != (spec.cidr, &spec.ranges, &spec.exclude)
         })
     }
 
