@@ -3,11 +3,17 @@
 use std::str::FromStr;
 
 use tenure_core::decision::Hook;
+use tenure_core::name::ContainerId;
 use tenure_core::objects::ObjectKind;
 use tenure_core::ports::PolicyStatus;
 
 /// So much of a container id tells it from others, as other tools show it.
-pub(crate) const SHORT_ID: usize = 12;
+const SHORT_ID: usize = 12;
+
+/// A container id in a column.
+pub(crate) fn short_id(container: &ContainerId) -> String {
+    container.as_str().chars().take(SHORT_ID).collect()
+}
 
 /// Anything that can be got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

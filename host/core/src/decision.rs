@@ -323,6 +323,17 @@ pub enum DecidedBy {
     },
 }
 
+impl DecidedBy {
+    /// The policy's name, or `built-in`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Policy { name, .. } => name.as_str(),
+        }
+    }
+}
+
 /// An answer, who gave it, and where the decision is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided<T> {

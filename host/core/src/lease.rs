@@ -310,6 +310,20 @@ impl fmt::Display for Owner {
     }
 }
 
+// === impl Netns ===
+
+impl Netns {
+    /// Whether a holder is where it was, by the cookie. A namespace that cannot be read now says nothing about a move.
+    #[must_use]
+    pub fn stayed(then: Option<Self>, now: Option<Self>) -> bool {
+        match (then, now) {
+            (Some(then), Some(now)) => then.cookie == now.cookie,
+            (_, None) => true,
+            (None, Some(_)) => false,
+        }
+    }
+}
+
 impl fmt::Debug for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use tenure_core::address::Family;
 use tenure_core::decision::{Catalogue, Previous};
-use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns};
-use tenure_core::ledger::{Print, Slot, Status};
+use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns, Owner};
+use tenure_core::ledger::{Ledger, Print, Slot, Status};
 use tenure_core::ports::WitnessError;
 use tenure_store::{Revision, Row, StoreError, Write};
 use tokio::time::Instant;
@@ -140,9 +140,8 @@ impl Engine {
         let netns = self.identify(request)?;
         let unknown = {
             let state = self.state.lock();
-            let owner = [Print::uid(&request.owner), Print::holder(&request.owner)];
             state.ledger.of_attachment(Print::attachment(&request.attachment)).is_empty()
-                && owner.into_iter().flatten().all(|o| state.ledger.of_owner(o).is_empty())
+                && of_owner(&state.ledger, &request.owner).is_empty()
         };
         let choice = unknown.then(|| Choice::make(self, request, Vec::new(), None));
         Ok(Met { netns, choice })
@@ -178,14 +177,7 @@ impl Engine {
     /// What the holder had before, for affinity. Reads rows only where the ledger knows of some.
     async fn previous_of(&self, request: &AddRequest) -> Result<Vec<Previous>, EngineError> {
         let now = self.now();
-        let prints = [Print::uid(&request.owner), Print::holder(&request.owner)];
-        let mut rows = Vec::new();
-        {
-            let state = self.state.lock();
-            for print in prints.into_iter().flatten() {
-                rows.extend(state.ledger.of_owner(print));
-            }
-        }
+        let mut rows = of_owner(&self.state.lock().ledger, &request.owner);
         rows.retain(|(_, slot)| matches!(slot.status, Status::Released { .. }));
         rows.sort_by_key(|(key, _)| key.address);
         rows.dedup_by(|(a, _), (b, _)| a == b);
@@ -352,7 +344,7 @@ impl Engine {
         let now = self.now();
         let (pool, retain_max) = {
             let state = self.state.lock();
-            let pool = state.ledger.pool_of(key).and_then(|p| state.ledger.pool(p));
+            let pool = state.ledger.pool_at(key);
             // A reservation, or a pool that shrank or went, has overtaken the decision.
             let pool =
                 pool.filter(|_| state.ledger.is_usable(key)).ok_or(EngineError::Overtaken)?;
@@ -397,7 +389,7 @@ impl Engine {
         let state = self.state.lock();
         let mut addresses = Vec::new();
         for lease in leases {
-            let pool = state.ledger.pool_of(&lease.key()).and_then(|p| state.ledger.pool(p));
+            let pool = state.ledger.pool_at(&lease.key());
             let pool = pool.ok_or_else(|| EngineError::Refused {
                 object: format!("address {}", lease.address),
                 why: format!("its pool {} no longer exists; DEL the attachment first", lease.pool),
@@ -478,6 +470,12 @@ impl Engine {
             state.waiting.wake();
         }
     }
+}
+
+/// Rows that may be the owner's, by uid or by name; one that is found both ways comes twice.
+fn of_owner(ledger: &Ledger, owner: &Owner) -> Vec<(LeaseKey, Slot)> {
+    let prints = [Print::uid(owner), Print::holder(owner)].into_iter().flatten();
+    prints.flat_map(|print| ledger.of_owner(print)).collect()
 }
 
 fn is_kept(slot: &Slot) -> bool {

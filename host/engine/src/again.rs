@@ -71,7 +71,7 @@ impl Engine {
     ) -> Result<Option<AddAnswer>, EngineError> {
         let rows = self.held_by(&request.attachment).await?;
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
-        let here = first.node.boot == self.options.node.boot && same_namespace(first.netns, netns);
+        let here = first.node.boot == self.options.node.boot && Netns::stayed(first.netns, netns);
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
         if first.config != request.config {
             if here || !self.old_home(first).await?.is_over() {
@@ -259,18 +259,9 @@ impl Engine {
     /// How long the address of a lease rests after a DEL, in seconds: its pool's cool-down.
     pub(crate) fn rest_of(&self, lease: &Lease) -> u32 {
         let state = self.state.lock();
-        let pool = state.ledger.pool_of(&lease.key()).and_then(|p| state.ledger.pool(p));
+        let pool = state.ledger.pool_at(&lease.key());
         pool.map_or_else(tenure_core::objects::Span::default_cooldown, |p| p.spec.cooldown)
             .secs_ceil()
-    }
-}
-
-/// The same namespace by its cookie. A namespace that cannot be read now says nothing about a move.
-fn same_namespace(then: Option<Netns>, now: Option<Netns>) -> bool {
-    match (then, now) {
-        (Some(then), Some(now)) => then.cookie == now.cookie,
-        (_, None) => true,
-        (None, Some(_)) => false,
     }
 }
 

@@ -144,7 +144,7 @@ impl Engine {
     fn within_limits(&self, verdict: Verdict, key: &LeaseKey) -> (Verdict, UnfencedReclaim) {
         let (limits, floor, unfenced) = {
             let state = self.state.lock();
-            let pool = state.ledger.pool_of(key).and_then(|p| state.ledger.pool(p));
+            let pool = state.ledger.pool_at(key);
             let of = |spec: &PoolSpec| {
                 (spec.limits.clone(), spec.cooldown_floor.0, spec.unfenced_reclaim)
             };

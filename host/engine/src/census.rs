@@ -270,7 +270,7 @@ impl Engine {
         let now = self.now();
         let pool = {
             let state = self.state.lock();
-            let pool = state.ledger.pool_of(key).and_then(|pool| state.ledger.pool(pool));
+            let pool = state.ledger.pool_at(key);
             pool.map(|pool| pool.name.clone()).ok_or(EngineError::Overtaken)?
         };
         Ok(Lease {

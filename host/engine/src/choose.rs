@@ -205,7 +205,7 @@ impl Choice {
         let ranking = match decided.answer {
             Selection::Ranked(ranking) => ranking,
             Selection::Deny(reason) => {
-                let policy = name_of(&decided.by);
+                let policy = decided.by.name().to_owned();
                 return Err(NoChoice::Never(EngineError::Denied { policy, reason }));
             }
         };
@@ -341,13 +341,6 @@ fn released_at(slot: &Slot) -> u64 {
     match slot.status {
         Status::Released { at, .. } => at.0,
         _ => 0,
-    }
-}
-
-fn name_of(by: &DecidedBy) -> String {
-    match by {
-        DecidedBy::BuiltIn => "built-in".to_owned(),
-        DecidedBy::Policy { name, .. } => name.to_string(),
     }
 }
 

@@ -109,7 +109,7 @@ impl Engine {
 
     fn probe_setting(&self, key: &LeaseKey) -> Probe {
         let state = self.state.lock();
-        let pool = state.ledger.pool_of(key).and_then(|pool| state.ledger.pool(pool));
+        let pool = state.ledger.pool_at(key);
         pool.map_or(Probe::Never, |pool| pool.spec.probe)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_core::decision::{DecisionRecord, Hook};
+use tenure_core::defaults::FLOOR_UNPROVED;
 use tenure_core::judge::{Evidence, Finding, KernelSays};
 use tenure_core::lease::{Lease, LeaseKey, LeaseState};
 use tenure_core::ledger::{RowAt, Slot, Status};
@@ -100,7 +101,7 @@ impl Engine {
     fn place_of(&self, key: &LeaseKey) -> Result<Place, EngineError> {
         let (pool, withheld) = {
             let state = self.state.lock();
-            let pool = state.ledger.pool_of(key).and_then(|pool| state.ledger.pool(pool));
+            let pool = state.ledger.pool_at(key);
             let Some(pool) = pool else {
                 return Ok(Place { pool: None, withheld: Some("no pool has it".to_owned()) });
             };
@@ -224,10 +225,12 @@ impl Engine {
                 let rested = now.moment.since(since).as_secs();
                 let left = u64::from(rest_s).saturating_sub(rested);
                 let proof = match view.proved {
-                    true => "its last holder is proved gone: under pressure it is given earlier",
-                    false => {
-                        "under pressure it is given earlier, once its last holder is proved gone, or after 5 s if the kernel is silent"
-                    }
+                    true => "its last holder is proved gone: under pressure it is given earlier"
+                        .to_owned(),
+                    false => format!(
+                        "under pressure it is given earlier, once its last holder is proved gone, or after {} s if the kernel is silent",
+                        FLOOR_UNPROVED.as_secs()
+                    ),
                 };
                 format!("rests for {left} s more; {proof}")
             }

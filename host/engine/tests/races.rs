@@ -28,6 +28,17 @@ fn sticky(if_held: IfHeld) -> Affinity {
     Affinity::Sticky { key: "web-0".into(), if_held, retain_s: 600, preferred: Vec::new() }
 }
 
+/// The operator lets go of the first hold of an address, whoever lives.
+fn forced(address: IpAddr) -> ReleaseRequest {
+    ReleaseRequest {
+        address,
+        space: "default".parse().unwrap(),
+        generation: 1,
+        even_if_live: true,
+        reason: "test".into(),
+    }
+}
+
 async fn view(site: &Site, address: IpAddr) -> LeaseView {
     site.engine.lease("default".parse().unwrap(), address).await.unwrap()
 }
@@ -62,13 +73,7 @@ async fn a_quarantined_address_is_freed_by_the_del_of_its_holder_or_by_its_prove
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/31"}))]).await;
     for container in ["c1", "c2"] {
         let address = site.add(container).await.unwrap()[0];
-        let request = ReleaseRequest {
-            address,
-            space: "default".parse().unwrap(),
-            generation: 1,
-            even_if_live: true,
-            reason: "test".into(),
-        };
+        let request = forced(address);
         site.engine.release_by_hand(request, "root").await.unwrap();
     }
     site.del("c1").await;
@@ -82,13 +87,7 @@ async fn a_quarantined_address_is_freed_by_the_del_of_its_holder_or_by_its_prove
 async fn a_repeated_add_of_a_quarantined_holder_binds_its_own_row_again() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     let first = site.add("c1").await.unwrap();
-    let request = ReleaseRequest {
-        address: first[0],
-        space: "default".parse().unwrap(),
-        generation: 1,
-        even_if_live: true,
-        reason: "test".into(),
-    };
+    let request = forced(first[0]);
     site.engine.release_by_hand(request, "root").await.unwrap();
     assert_eq!(site.add("c1").await.unwrap(), first, "no second lease (I4)");
     assert_eq!(view(&site, first[0]).await.view, "held");
@@ -99,13 +98,7 @@ async fn a_quarantined_holder_keeps_its_key() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     *site.policies.affinity.lock() = sticky(IfHeld::Wait);
     let first = site.add("c1").await.unwrap();
-    let request = ReleaseRequest {
-        address: first[0],
-        space: "default".parse().unwrap(),
-        generation: 1,
-        even_if_live: true,
-        reason: "test".into(),
-    };
+    let request = forced(first[0]);
     site.engine.release_by_hand(request, "root").await.unwrap();
     assert_eq!(site.add("c2").await.unwrap_err().code(), "KEY_HELD");
     assert_eq!(site.add("c1").await.unwrap(), first, "it lives, and is bound again");
@@ -210,13 +203,7 @@ async fn a_pool_that_is_deleted_gives_nothing_from_the_first_moment() {
 async fn a_pool_that_is_deleted_waits_for_a_quarantined_holder_outside_its_ranges() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     let address = site.add("c1").await.unwrap()[0];
-    let request = ReleaseRequest {
-        address,
-        space: "default".parse().unwrap(),
-        generation: 1,
-        even_if_live: true,
-        reason: "test".into(),
-    };
+    let request = forced(address);
     site.engine.release_by_hand(request, "root").await.unwrap();
     let excluded = json!({"cidr": "10.0.0.0/24", "exclude": [address.to_string()]});
     site.apply(&[("p", excluded)]).await;

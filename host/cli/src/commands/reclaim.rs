@@ -9,7 +9,7 @@ use tenure_engine::{RECLAIM_PATIENCE, ReclaimAnswer, Reclaimed, SuspectView};
 use crate::age::short_s;
 use crate::client::{Client, PATIENCE};
 use crate::error::CliError;
-use crate::kinds::SHORT_ID;
+use crate::kinds::short_id;
 use crate::output::{Format, print, print_document};
 use crate::progress::with_progress;
 use crate::shown::{CELL, shown};
@@ -111,20 +111,12 @@ fn cells(suspect: &SuspectView) -> Vec<String> {
         seconds(suspect.suspect_s),
         seconds(suspect.grace_s),
         seconds(suspect.left_s),
-        dash(suspect.grace_by.as_ref().map(policy).unwrap_or_default()),
+        dash(suspect.grace_by.as_ref().map_or("", DecidedBy::name)),
     ]
 }
 
 fn holder(attachment: &Attachment) -> String {
-    let id: String = attachment.container.as_str().chars().take(SHORT_ID).collect();
-    format!("{}/{id}/{}", attachment.network, attachment.ifname)
-}
-
-fn policy(by: &DecidedBy) -> String {
-    match by {
-        DecidedBy::BuiltIn => "built-in".to_owned(),
-        DecidedBy::Policy { name, .. } => name.to_string(),
-    }
+    format!("{}/{}/{}", attachment.network, short_id(&attachment.container), attachment.ifname)
 }
 
 /// What each witness says; those that nobody asks are left out.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::lease::{
-    Attachment, Generation, Lease, LeaseKey, LeaseState, Owner, Proof, QuarantineCause,
+    Attachment, Generation, Lease, LeaseKey, LeaseState, Netns, Owner, Proof, QuarantineCause,
 };
 use crate::name::SpaceName;
 use crate::time::WallMs;
@@ -206,12 +206,9 @@ fn bound(holder: Option<&Lease>, new: &Lease) -> Option<What> {
 
 /// The same namespace of the same boot. One that could not be read at the later ADD says nothing about a move.
 fn is_same_home(old: &Lease, new: &Lease) -> bool {
-    let same_namespace = match (old.netns, new.netns) {
-        (Some(old), Some(new)) => old.cookie == new.cookie,
-        (_, None) => true,
-        (None, Some(_)) => false,
-    };
-    same_namespace && old.node.agent == new.node.agent && old.node.boot == new.node.boot
+    Netns::stayed(old.netns, new.netns)
+        && old.node.agent == new.node.agent
+        && old.node.boot == new.node.boot
 }
 
 // === impl HistoryEvent ===

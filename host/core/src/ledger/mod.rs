@@ -226,6 +226,12 @@ impl Ledger {
         Some(*index)
     }
 
+    /// The pool whose CIDR has the address.
+    #[must_use]
+    pub fn pool_at(&self, key: &LeaseKey) -> Option<&Pool> {
+        self.pool(self.pool_of(key)?)
+    }
+
     /// Whether a pool may hand the address out.
     #[must_use]
     pub fn is_usable(&self, key: &LeaseKey) -> bool {

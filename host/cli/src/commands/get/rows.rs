@@ -1,11 +1,11 @@
 //! The columns of each kind.
 
-use tenure_core::decision::{DecidedBy, DecisionRecord, StepOutcome};
+use tenure_core::decision::{DecisionRecord, StepOutcome};
 use tenure_core::objects::PolicySource;
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::{SHORT_ID, hook_name, policy_word};
+use crate::kinds::{hook_name, policy_word, short_id};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -158,7 +158,7 @@ impl Row for LeaseView {
             self.lease.pool.to_string(),
             self.view.clone(),
             self.lease.owner.to_string(),
-            attachment.container.as_str().chars().take(SHORT_ID).collect(),
+            short_id(&attachment.container),
             attachment.network.to_string(),
             attachment.ifname.to_string(),
             age(self.lease.bound_at),
@@ -186,10 +186,7 @@ impl Row for DecisionRecord {
     }
 
     fn cells(&self) -> Vec<String> {
-        let by = match &self.by {
-            DecidedBy::BuiltIn => "built-in".to_owned(),
-            DecidedBy::Policy { name, .. } => name.to_string(),
-        };
+        let by = self.by.name().to_owned();
         let asked: Vec<String> = self
             .steps
             .iter()

@@ -4,13 +4,11 @@ use tenure_core::history::{Gap, GapCause, HORIZON, HistoryEvent, What};
 use tenure_core::lease::{Proof, QuarantineCause};
 use tenure_engine::HistoryView;
 
+use crate::kinds::short_id;
 use crate::table::dash;
 
 const HEADER: [&str; 7] = ["SEQ", "AT", "WHAT", "WHY", "OWNER", "CONTAINER", "GEN"];
 const WIDE_HEADER: [&str; 6] = ["SINCE", "NETWORK", "IFNAME", "NODE", "UID", "CONTAINER-ID"];
-
-/// So much of a container id tells it from others, as other tools show it.
-const SHORT_ID: usize = 12;
 
 /// Events and the gaps between them, newest first.
 pub(super) fn table(view: &HistoryView, wide: bool) -> String {
@@ -41,17 +39,17 @@ fn event_row(event: &HistoryEvent) -> Vec<String> {
         dash(why(event)),
     ];
     if let Some(holder) = event.holder() {
-        let container = holder.attachment.container.as_str();
+        let container = &holder.attachment.container;
         row.extend([
             holder.owner.to_string(),
-            short(container),
+            short_id(container),
             holder.generation.0.to_string(),
             holder.since.to_rfc3339_ms(),
             holder.attachment.network.to_string(),
             holder.attachment.ifname.to_string(),
             dash(&*holder.node),
             dash(&*holder.owner.uid),
-            container.to_owned(),
+            container.to_string(),
         ]);
     }
     row
@@ -86,7 +84,7 @@ fn why(event: &HistoryEvent) -> String {
         },
         What::Quarantined { cause } => quarantine(cause),
         What::TakenOver => event.before.as_ref().map_or_else(String::new, |before| {
-            format!("from {}", short(before.attachment.container.as_str()))
+            format!("from {}", short_id(&before.attachment.container))
         }),
         What::Rebound => "new namespace or boot".to_owned(),
         What::Bound | What::Returned | What::Forgotten => String::new(),
@@ -111,8 +109,4 @@ pub(super) fn cause(cause: GapCause) -> &'static str {
         GapCause::NewEpoch => "the store went back in time",
         GapCause::Unrecorded => "no history was kept",
     }
-}
-
-fn short(container: &str) -> String {
-    container.chars().take(SHORT_ID).collect()
 }
