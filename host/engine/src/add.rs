@@ -460,7 +460,7 @@ impl Engine {
             };
             let now = self.now();
             let mut state = self.state.lock();
-            if state.ledger.slot(&key) != before {
+            if written(state.ledger.slot(&key)) != written(before) {
                 continue;
             }
             match row {
@@ -476,6 +476,15 @@ impl Engine {
 fn of_owner(ledger: &Ledger, owner: &Owner) -> Vec<(LeaseKey, Slot)> {
     let prints = [Print::uid(owner), Print::holder(owner)].into_iter().flatten();
     prints.flat_map(|print| ledger.of_owner(print)).collect()
+}
+
+/// What only a write or a reservation changes of a row: its version, and the ticket. What is seen of its holder meanwhile
+/// is no reason to leave the row unlearned.
+fn written(slot: Option<Slot>) -> Option<(u64, Option<u64>)> {
+    slot.map(|slot| match slot.status {
+        Status::Reserved { ticket } => (slot.revision, Some(ticket)),
+        _ => (slot.revision, None),
+    })
 }
 
 fn is_kept(slot: &Slot) -> bool {

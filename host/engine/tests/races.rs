@@ -18,7 +18,7 @@ use tenure_engine::{
     SpoolInstant,
 };
 use tenure_sim::{Gate, SimStore, Site, attachment, names, pod};
-use tenure_store::{Contents, ImportMode, export, read_export};
+use tenure_store::{Contents, Fault, ImportMode, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -303,6 +303,32 @@ async fn a_series_of_looks_does_not_outlive_an_import() {
     let swept = site.engine.sweep().await.unwrap();
     assert!(swept.reclaimed.is_empty(), "another holder, though of the same generation");
     assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhile() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    site.kernel.put_on_link("c1", address);
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone(), "boot-1");
+    store.fail_commit(1, Fault::UnknownDone);
+    store.set_gate(Gate::Before);
+    let del = tokio::spawn({
+        let (engine, attachment) = (engine.clone(), attachment("c1"));
+        async move { engine.del(DelRequest { attachment, bound_before: None }).await }
+    });
+    while store.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
+    store.set_gate(Gate::Reads);
+    while store.reads_waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    engine.sweep().await.unwrap();
+    store.set_gate(Gate::Open);
+    assert_eq!(del.await.unwrap().unwrap_err().code(), "STORE_UNKNOWN");
+    assert_eq!(engine.pools().unwrap()[0].status.counts.held, 0, "it was released");
 }
 
 #[tokio::test]
