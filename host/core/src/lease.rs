@@ -15,7 +15,7 @@ use crate::time::WallMs;
 pub const HOLDERS_KEPT: usize = 4;
 
 /// Where a lease lives: addresses are unique within a space.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseKey {
     /// The routing domain.
     pub space: SpaceName,

@@ -2,6 +2,7 @@
 //! comes back older, or as another one, has gone back in time, and containers may hold what it does not know of.
 //!
 //! It is written some seconds after a change and at a stop, so that it may lag behind the store, never run ahead of it.
+//! A new epoch is noted only once it is known what is alive: a daemon that stops before begins as one that went back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tenure_engine::Engine;
 use tenure_store::{Identity, Store};
 
 const FILE: &str = "store-seen.json";
@@ -58,6 +60,12 @@ impl HighWater {
             ));
         }
         let (then, now) = ((seen.epoch, seen.revision), (store.epoch.0, store.revision.0));
+        if now.0 > then.0 {
+            return Some(format!(
+                "the store began a new life (epoch {}), and it was not found out yet what is alive",
+                now.0
+            ));
+        }
         (now < then).then(|| {
             format!(
                 "the store has gone back in time: it is at epoch {}, revision {}, and was at epoch {}, revision {}",
@@ -66,8 +74,14 @@ impl HighWater {
         })
     }
 
-    /// Notes how far the store is now.
-    pub(crate) fn note(&self, store: &Identity) {
+    /// Notes how far the store is now, if the engine knows what is alive.
+    pub(crate) fn note_if_known(&self, engine: &Engine, store: &Identity) {
+        if engine.knows_what_lives() {
+            self.note(store);
+        }
+    }
+
+    fn note(&self, store: &Identity) {
         let seen = Seen {
             boot: self.boot.clone(),
             store: store.store_id.clone(),
@@ -85,13 +99,14 @@ impl HighWater {
     }
 
     /// Notes it again and again while it changes.
-    pub(crate) async fn note_forever(self: Arc<Self>, store: Arc<dyn Store>) {
+    pub(crate) async fn note_forever(self: Arc<Self>, store: Arc<dyn Store>, engine: Arc<Engine>) {
         let mut last = None;
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = store.identity();
             let mark = (now.epoch, now.revision);
-            if last != Some(mark) {
+            // An import that comes after this line has another epoch than `now`.
+            if last != Some(mark) && engine.knows_what_lives() {
                 let (keeper, identity) = (self.clone(), now);
                 // An error is a panic in there, which was reported.
                 let _ = tokio::task::spawn_blocking(move || keeper.note(&identity)).await;
@@ -120,12 +135,13 @@ mod tests {
         let here = mark("boot-1");
         assert_eq!(here.went_back(&store("a", 1, 10)), None, "nothing was ever seen");
         here.note(&store("a", 2, 10));
-        for same in [store("a", 2, 10), store("a", 2, 11), store("a", 3, 1)] {
+        for same in [store("a", 2, 10), store("a", 2, 11)] {
             assert_eq!(here.went_back(&same), None);
         }
         for older in [store("a", 2, 9), store("a", 1, 99), store("b", 9, 99)] {
             assert!(here.went_back(&older).is_some(), "{older:?}");
         }
+        assert!(here.went_back(&store("a", 3, 1)).is_some(), "an import nobody looked after");
         // Nothing of an earlier boot lives.
         assert_eq!(mark("boot-2").went_back(&store("b", 1, 1)), None);
     }

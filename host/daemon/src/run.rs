@@ -60,7 +60,7 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     wiring::hear_ends(&kernel, &engine);
     wiring::apply_manifests(&engine, is_new, args.manifests.as_deref()).await?;
     engine.learn_what_lives().await?;
-    let noting = tokio::spawn(mark.clone().note_forever(store.clone()));
+    let noting = tokio::spawn(mark.clone().note_forever(store.clone(), engine.clone()));
 
     let background = Background::start(&engine);
     let verbs = EngineVerbs::new(engine.clone());
@@ -83,7 +83,7 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     admin.shutdown().await;
     drain.abort();
     noting.abort();
-    mark.note(&store.identity());
+    mark.note_if_known(&engine, &store.identity());
     background.stop().await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     Ok(())

@@ -78,6 +78,8 @@ impl Engine {
             let found = match first.take() {
                 Some(found) => found.map(Found::Choice),
                 None => {
+                    // The pools may be new, or the store another one.
+                    self.learn_what_lives().await?;
                     decided_on = self.state.lock().catalogue.clone();
                     let ticket = place.as_ref().map(Place::ticket);
                     self.find(&request, netns, (&guard, ticket)).await
@@ -94,12 +96,17 @@ impl Engine {
                             let (on, guard) = (decided_on.clone(), guard.clone());
                             self.write_new(&request, netns, choice, (on, guard)).await
                         }
+                        // An import came in between: what lives is found out first.
+                        Err(EngineError::Unsettled { .. }) if !self.is_current(&decided_on) => {
+                            Err(EngineError::Overtaken)
+                        }
                         Err(error) => Err(error),
                     }
                 }
                 Err(NoChoice::NotYet(shortage)) if request.wait.is_zero() => Err(shortage.error),
                 Err(NoChoice::NotYet(shortage)) => {
-                    self.wait_for_turn(&mut place, *shortage, (patience, &guard)).await?;
+                    let until = (patience, &decided_on, &guard);
+                    self.wait_for_turn(&mut place, *shortage, until).await?;
                     continue;
                 }
                 Err(NoChoice::Never(error)) => Err(error),
@@ -279,7 +286,7 @@ impl Engine {
         (attempt, decided_on): (AttemptId, Arc<Catalogue>),
     ) -> Result<(), EngineError> {
         let _gate = self.gate.read().await;
-        if !Arc::ptr_eq(&self.state.lock().catalogue, &decided_on) {
+        if !self.is_current(&decided_on) {
             // The pools changed, or an import came in between: the attachment may hold something by now.
             return Err(EngineError::Overtaken);
         }
@@ -300,6 +307,11 @@ impl Engine {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the pools are still those that were decided on.
+    fn is_current(&self, decided_on: &Arc<Catalogue>) -> bool {
+        Arc::ptr_eq(&self.state.lock().catalogue, decided_on)
     }
 
     /// The outcome of a commit is unknown: what stands in the store decides. Where that cannot be read either, the

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use tenure_core::lease::{Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof};
+use tenure_core::lease::{
+    Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof, QuarantineCause,
+};
 use tenure_core::ledger::Print;
 use tenure_core::ports::NetnsLook;
 use tenure_store::{Row, Write};
 
 use crate::add::random;
+use crate::census::{is_contested, left_to_the_other};
 use crate::locks::AttachmentGuard;
 use crate::{AddAnswer, AddRequest, Engine, EngineError};
 
@@ -171,6 +174,13 @@ impl Engine {
                 Rebind::Repeated => (lease.previous.clone(), lease.bound_at),
                 moved => (lease.holder_as_past(now.wall, moved.as_str()), now.wall),
             };
+            let state = match &lease.state {
+                // The other claimant is still there.
+                LeaseState::Quarantined { cause: QuarantineCause::TwoClaims, .. } => {
+                    lease.state.clone()
+                }
+                _ => LeaseState::Bound,
+            };
             let lease = Lease {
                 attachment: request.attachment.clone(),
                 owner: request.owner.clone(),
@@ -179,7 +189,7 @@ impl Engine {
                 attempt,
                 generation: lease.generation.next(),
                 epoch: self.epoch(),
-                state: LeaseState::Bound,
+                state,
                 config: request.config.clone(),
                 bound_at,
                 bound_boottime_ms: self.ports.clock.boottime_ms(),
@@ -215,8 +225,7 @@ impl Engine {
                 OldHome::Rebooted => Proof::Reboot,
                 OldHome::Gone | OldHome::Alive | OldHome::Unknown => Proof::None,
             };
-            let rest_s = self.rest_of(&lease);
-            let lease = lease.released(now.wall, proof, rest_s);
+            let lease = self.ended(lease, proof)?;
             writes.push(Write::Replace { lease, expect: revision });
         }
         let leases: Vec<_> = writes.iter().filter_map(Write::lease).cloned().collect();
@@ -254,6 +263,16 @@ impl Engine {
             what: format!("a write ended without an answer: {e}"),
         })??;
         Ok(())
+    }
+
+    /// The record after its holder let go, or was found gone by its own ADD.
+    pub(crate) fn ended(&self, lease: Lease, proof: Proof) -> Result<Lease, EngineError> {
+        let wall = self.now().wall;
+        if is_contested(&lease) {
+            return left_to_the_other(lease, wall);
+        }
+        let rest_s = self.rest_of(&lease);
+        Ok(lease.released(wall, proof, rest_s))
     }
 
     /// How long the address of a lease rests after a DEL, in seconds: its pool's cool-down.

@@ -6,6 +6,9 @@
 //!   yes: seen on a link    no: quarantined until that namespace ends
 //! ```
 //!
+//! Two namespaces may have one address, and a row names one of them. So what was found leaves quarantine only when its
+//! holder is gone *and* a complete census finds the address on no link; a DEL of one of two claimants leaves the other.
+//!
 //! Where the store is known to have gone back (`strict`), nothing is given before a census was complete, except after
 //! a valid silent probe. Otherwise a census that fails is told and keeps nobody waiting: then the store is the truth.
 
@@ -21,7 +24,7 @@ use tenure_core::lease::{
 use tenure_core::ledger::{Home, Slot, Status};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
 use tenure_core::ports::{Census, KernelLook, Place, Sighting};
-use tenure_core::time::Moment;
+use tenure_core::time::{Moment, WallMs};
 use tenure_store::{Row, Write};
 
 use crate::add::random;
@@ -30,6 +33,8 @@ use crate::{Engine, EngineError};
 
 /// A census that was not complete is taken again after so long.
 const CENSUSES_APART: Duration = Duration::from_secs(5);
+/// So often a census is taken anew because rows or pools changed under it; then the next ADD or sweep takes it.
+const CENSUSES_AT_ONCE: usize = 3;
 /// The network and interface of a holder of which nothing is known but its namespace.
 const UNKNOWN: &str = "unknown";
 
@@ -66,14 +71,33 @@ impl Unsettled {
     }
 }
 
+/// What follows from a claim.
+enum Answer {
+    Write(Box<Write>),
+    /// The record says so already.
+    Nothing,
+    /// The row is another one by now.
+    Changed,
+}
+
 impl Engine {
     /// Finds out what is alive, if that is not known. Called before sockets open, and by the first ADD otherwise.
     ///
     /// # Errors
     /// The store failed: nothing may be concluded.
     pub async fn learn_what_lives(self: &Arc<Self>) -> Result<(), EngineError> {
+        for _ in 0..CENSUSES_AT_ONCE {
+            if self.census_says_all().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a census, if one is due; false if rows or pools changed under it, so that another one is needed.
+    async fn census_says_all(self: &Arc<Self>) -> Result<bool, EngineError> {
         if self.state.lock().unsettled.is_none() {
-            return Ok(());
+            return Ok(true);
         }
         let _one = self.settling.lock().await;
         let now = self.now().moment;
@@ -81,16 +105,18 @@ impl Engine {
             let state = self.state.lock();
             (state.unsettled.clone(), state.catalogue.clone())
         };
-        let Some(unsettled) = unsettled else { return Ok(()) };
+        let Some(unsettled) = unsettled else { return Ok(true) };
         if unsettled.tried.is_some_and(|tried| now.since(tried) < CENSUSES_APART) {
-            return Ok(());
+            return Ok(true);
         }
         // Leases first, evidence second: what changes hands from here on is not judged by this census.
         let before = self.revisions();
         let taken = self.in_background(|engine| engine.ports.kernel.census()).await?;
         let lacking = match taken {
             Ok(Census { sightings, incomplete }) => {
-                self.take_in(sightings, before).await?;
+                if !self.take_in(sightings, before).await? {
+                    return Ok(false);
+                }
                 incomplete
             }
             Err(error) => Some(error.to_string()),
@@ -98,7 +124,7 @@ impl Engine {
         let mut state = self.state.lock();
         if !Arc::ptr_eq(&state.catalogue, &catalogue) {
             // The pools changed, or an import came in between: that is not what this census was about.
-            return Ok(());
+            return Ok(false);
         }
         match lacking {
             Some(lacking) if unsettled.strict => {
@@ -124,7 +150,42 @@ impl Engine {
                 state.waiting.wake();
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// The same after something that has happened already, whatever becomes of the census.
+    pub(crate) async fn learn_if_possible(self: &Arc<Self>) {
+        if let Err(error) = self.learn_what_lives().await {
+            tracing::warn!(%error, "the census of this machine did not end; the next ADD or sweep takes it again");
+        }
+    }
+
+    /// Whether it is known what is alive on this machine, as far as it must be: not after a store went back in time, until
+    /// a census was complete.
+    #[must_use]
+    pub fn knows_what_lives(&self) -> bool {
+        let is_present = self.state.lock().epoch == self.epoch();
+        is_present && self.not_known().is_none()
+    }
+
+    /// Of these addresses those that certainly stand on no link of the machine, but for links that are explained by a row of
+    /// another space.
+    pub(crate) fn on_no_link(&self, keys: HashSet<LeaseKey>) -> HashSet<LeaseKey> {
+        let census = match self.ports.kernel.census() {
+            Ok(census) if census.incomplete.is_none() => census,
+            Ok(_) | Err(_) => return HashSet::new(),
+        };
+        let mut free = keys;
+        for sighting in census.sightings {
+            let rows = self.rows_in_pools(&sighting);
+            let (its, others): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|(_, slot)| explains(slot.as_ref(), sighting.place));
+            let meant = if its.is_empty() { others } else { its };
+            for (key, _) in meant {
+                free.remove(&key);
+            }
+        }
+        free
     }
 
     /// Why addresses are given only after a silent probe, if so.
@@ -133,82 +194,121 @@ impl Engine {
         state.unsettled.as_ref().filter(|unsettled| unsettled.strict).map(|u| u.why.clone())
     }
 
-    /// Quarantines what the store does not know of.
+    /// Quarantines what the store does not know of; false if some of it changed hands meanwhile.
     async fn take_in(
         self: &Arc<Self>,
         sightings: Vec<Sighting>,
         before: HashMap<LeaseKey, u64>,
-    ) -> Result<(), EngineError> {
-        let claims = self.in_background(move |engine| engine.claims(sightings, &before)).await?;
+    ) -> Result<bool, EngineError> {
+        let found = self.in_background(move |engine| engine.claims(sightings, &before)).await?;
+        let (claims, mut all) = found;
         let mut writes = Vec::new();
         for claim in claims {
-            writes.extend(self.answered(claim).await?);
+            match self.answered(claim).await? {
+                Answer::Write(write) => writes.push(*write),
+                Answer::Nothing => {}
+                Answer::Changed => all = false,
+            }
         }
-        for lease in self.commit_each(writes).await? {
+        let due = writes.len();
+        let done = self.commit_each(writes).await?;
+        all &= done.len() == due;
+        for lease in done {
             self.counters.found.one();
             tracing::error!(
                 address = %lease.key(), container = %lease.attachment.container,
                 "an address of a pool stands on a link of which the store knows nothing: it is quarantined until that ends"
             );
         }
-        Ok(())
+        Ok(all)
     }
 
-    /// What the sightings say against the store. Of two namespaces with one address the first one found counts.
-    fn claims(&self, sightings: Vec<Sighting>, before: &HashMap<LeaseKey, u64>) -> Vec<Claim> {
+    /// What the sightings say against the store, and whether that is all: what changed since `before` is not judged by
+    /// them. Of two namespaces with one address the first one found counts.
+    fn claims(
+        &self,
+        sightings: Vec<Sighting>,
+        before: &HashMap<LeaseKey, u64>,
+    ) -> (Vec<Claim>, bool) {
         let look = self.ports.kernel.look().ok();
         let mut claimed = HashSet::new();
-        let mut claims = Vec::new();
+        let (mut claims, mut all) = (Vec::new(), true);
+        let as_before = |key: &LeaseKey, slot: &Option<Slot>| {
+            slot.map(|slot| slot.revision) == before.get(key).copied()
+        };
         for sighting in sightings {
-            for key in self.keys_in_pools(&sighting) {
-                let slot = self.state.lock().ledger.slot(&key);
-                let is_as_before = slot.map(|slot| slot.revision) == before.get(&key).copied();
-                if !is_as_before || claimed.contains(&key) {
+            let rows = self.rows_in_pools(&sighting);
+            // Which of the spaces a link belongs to nobody can see: the row that names its holder says so.
+            let (its, others): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|(_, slot)| explains(slot.as_ref(), sighting.place));
+            if !its.is_empty() {
+                its.iter()
+                    .filter(|(key, slot)| as_before(key, slot))
+                    .for_each(|row| self.note_holder(row));
+                continue;
+            }
+            for (key, slot) in others {
+                if !as_before(&key, &slot) {
+                    all = false;
+                } else if claimed.contains(&key) {
                     continue;
-                }
-                if let Some(against) = self.weigh(look.as_deref(), &key, slot, sighting.place) {
+                } else if let Some(against) = weigh(look.as_deref(), slot.as_ref(), sighting.place)
+                {
                     claimed.insert(key.clone());
                     claims.push(Claim { key, slot, sighting: sighting.clone(), against });
                 }
             }
         }
-        claims
+        (claims, all)
     }
 
     /// The version of every row.
     fn revisions(&self) -> HashMap<LeaseKey, u64> {
         let state = self.state.lock();
-        let keys = state.ledger.keys_where(|_| true);
+        let keys = state.ledger.keys_where(is_in_store);
         let rows =
             keys.into_iter().filter_map(|key| Some((state.ledger.slot(&key)?.revision, key)));
         rows.map(|(revision, key)| (key, revision)).collect()
     }
 
     /// The rows that a sighted address may mean: one in each space that has a pool for it.
-    fn keys_in_pools(&self, sighting: &Sighting) -> Vec<LeaseKey> {
+    fn rows_in_pools(&self, sighting: &Sighting) -> Vec<(LeaseKey, Option<Slot>)> {
         let state = self.state.lock();
         let has = |pool: &&tenure_core::pool::Pool| pool.spec.cidr.contains(&sighting.address);
         let spaces = state.ledger.pools().filter(has).map(|pool| pool.spec.space.clone());
-        let key = |space| LeaseKey { space, address: sighting.address };
-        spaces
-            .map(key)
-            .filter(|key| state.ledger.is_usable(key) || state.ledger.slot(key).is_some())
-            .collect()
+        let row = |space| {
+            let key = LeaseKey { space, address: sighting.address };
+            let slot = state.ledger.slot(&key);
+            (key, slot)
+        };
+        let counts =
+            |(key, slot): &(LeaseKey, Option<Slot>)| slot.is_some() || state.ledger.is_usable(key);
+        let in_store = |(key, slot): (LeaseKey, Option<Slot>)| (key, slot.filter(is_in_store));
+        spaces.map(row).filter(counts).map(in_store).collect()
     }
 
-    /// What is written because of a claim; nothing if the row has changed meanwhile.
-    async fn answered(&self, claim: Claim) -> Result<Option<Write>, EngineError> {
+    /// Remembers that the recorded holder was seen with its address.
+    fn note_holder(&self, (key, slot): &(LeaseKey, Option<Slot>)) {
+        if let Some(slot) = slot {
+            self.state.lock().ledger.note_seen(key, slot.generation);
+        }
+    }
+
+    /// What is written because of a claim.
+    async fn answered(&self, claim: Claim) -> Result<Answer, EngineError> {
         let Claim { key, slot, sighting, against } = claim;
         let Some(slot) = slot else {
-            return Ok(Some(Write::Create(self.stranger(&key, &sighting, None)?)));
+            let lease = self.stranger(&key, &sighting, None)?;
+            return Ok(Answer::Write(Box::new(Write::Create(lease))));
         };
-        let Some(row) = self.ports.store.get(&key).await? else { return Ok(None) };
+        let Some(row) = self.ports.store.get(&key).await? else { return Ok(Answer::Changed) };
         if row.revision.0 != slot.revision {
             self.doubt([key]);
-            return Ok(None);
+            return Ok(Answer::Changed);
         }
         let Row { mut lease, revision } = row;
         let lease = match against {
+            Against::Holder if is_contested(&lease) => return Ok(Answer::Nothing),
             Against::Holder => {
                 let cause = QuarantineCause::TwoClaims;
                 lease.state = LeaseState::Quarantined { at: self.now().wall, cause };
@@ -216,40 +316,7 @@ impl Engine {
             }
             Against::Nobody => self.stranger(&key, &sighting, Some(&lease))?,
         };
-        Ok(Some(Write::Replace { lease, expect: revision }))
-    }
-
-    /// Against whom the store stands, if a holder there means that it is wrong.
-    fn weigh(
-        &self,
-        look: Option<&dyn KernelLook>,
-        key: &LeaseKey,
-        slot: Option<Slot>,
-        place: Place,
-    ) -> Option<Against> {
-        let Some(slot) = slot else { return Some(Against::Nobody) };
-        let same = match (place, slot.netns) {
-            (Place::Netns(seen), Some(known)) => seen.cookie == known.cookie,
-            // Which namespace it is nobody can say; that of a lease of this boot with this id, unless that ended.
-            (Place::Hidden { nsid }, Some(known)) => {
-                slot.home == Home::Here && known.nsid == Some(nsid)
-            }
-            (_, None) => false,
-        };
-        match slot.status {
-            Status::Reserved { .. } => None,
-            Status::Released { .. } => (!same).then_some(Against::Nobody),
-            Status::Bound { .. } | Status::Quarantined { .. } if same => {
-                self.state.lock().ledger.note_seen(key, slot.generation);
-                None
-            }
-            Status::Quarantined { .. } => None,
-            // The recorded holder is another one. Only if it is certainly over has it nothing to lose.
-            Status::Bound { .. } => Some(match find(&evidence_of(look, &slot)) {
-                Finding::Dead(_) => Against::Nobody,
-                Finding::Alive | Finding::Unknown(_) => Against::Holder,
-            }),
-        }
+        Ok(Answer::Write(Box::new(Write::Replace { lease, expect: revision })))
     }
 
     /// A record for a holder of which only the namespace is known.
@@ -259,14 +326,10 @@ impl Engine {
         sighting: &Sighting,
         before: Option<&Lease>,
     ) -> Result<Lease, EngineError> {
-        let bug = |what: String| EngineError::Bug { what };
         let (netns, container) = match sighting.place {
             Place::Netns(netns) => (Some(netns), format!("netns-{}", netns.ino)),
             Place::Hidden { nsid } => (None::<Netns>, format!("nsid-{nsid}")),
         };
-        let name = |text: &str| NetworkName::new(text).map_err(|e| bug(e.to_string()));
-        let container = ContainerId::new(container).map_err(|e| bug(e.to_string()))?;
-        let ifname = IfName::new(&sighting.ifname).or_else(|_| IfName::new(UNKNOWN));
         let now = self.now();
         let pool = {
             let state = self.state.lock();
@@ -277,11 +340,7 @@ impl Engine {
             address: key.address,
             pool,
             space: key.space.clone(),
-            attachment: Attachment {
-                network: name(UNKNOWN)?,
-                container,
-                ifname: ifname.map_err(|e| bug(e.to_string()))?,
-            },
+            attachment: unknown_holder(container, &sighting.ifname)?,
             owner: Owner::default(),
             node: self.options.node.clone(),
             netns,
@@ -300,4 +359,72 @@ impl Engine {
                 .map_or_else(Vec::new, |lease| lease.holder_as_past(now.wall, "census")),
         })
     }
+}
+
+/// An address that an ADD has reserved and nobody had before is in no store yet: the ADD meets what the census writes.
+fn is_in_store(slot: &Slot) -> bool {
+    slot.revision > 0
+}
+
+/// Whether a row explains an address in this namespace: it is that of its holder, or of its last one. One that was only
+/// found there explains nothing: the address may be that of another space.
+fn explains(slot: Option<&Slot>, place: Place) -> bool {
+    slot.is_some_and(|slot| {
+        !matches!(slot.status, Status::Quarantined { found: true, .. }) && is_its_home(slot, place)
+    })
+}
+
+/// Cookies and ids begin anew with each boot: a row of an earlier one names no namespace of now.
+fn is_its_home(slot: &Slot, place: Place) -> bool {
+    let netns = slot.netns.filter(|_| slot.home == Home::Here);
+    netns.is_some_and(|known| match place {
+        Place::Netns(seen) => seen.cookie == known.cookie,
+        // Which namespace it is nobody can say; that of a lease with this id, unless that ended.
+        Place::Hidden { nsid } => known.nsid == Some(nsid),
+    })
+}
+
+/// Against whom the store stands, if a holder that the row does not name means that it is wrong.
+fn weigh(look: Option<&dyn KernelLook>, slot: Option<&Slot>, place: Place) -> Option<Against> {
+    let Some(slot) = slot else { return Some(Against::Nobody) };
+    let is_found = matches!(slot.status, Status::Quarantined { found: true, .. });
+    if is_found && is_its_home(slot, place) {
+        return None;
+    }
+    if !slot.has_holder() {
+        return Some(Against::Nobody);
+    }
+    // Only a holder that is certainly over has nothing to lose.
+    Some(match find(&evidence_of(look, slot)) {
+        Finding::Dead(_) => Against::Nobody,
+        Finding::Alive | Finding::Unknown(_) => Against::Holder,
+    })
+}
+
+/// Whether a census put the row into quarantine.
+pub(crate) fn is_contested(lease: &Lease) -> bool {
+    let LeaseState::Quarantined { cause, .. } = &lease.state else { return false };
+    matches!(cause, QuarantineCause::Found | QuarantineCause::TwoClaims)
+}
+
+/// What one of two claimants leaves: the other one, of whom nothing is known.
+pub(crate) fn left_to_the_other(lease: Lease, wall: WallMs) -> Result<Lease, EngineError> {
+    let container = lease.netns.map_or_else(|| UNKNOWN.to_owned(), |n| format!("netns-{}", n.ino));
+    Ok(Lease {
+        attachment: unknown_holder(container, UNKNOWN)?,
+        owner: Owner::default(),
+        sticky: None,
+        state: LeaseState::Quarantined { at: wall, cause: QuarantineCause::Found },
+        ..lease
+    })
+}
+
+fn unknown_holder(container: String, ifname: &str) -> Result<Attachment, EngineError> {
+    let bug = |what: String| EngineError::Bug { what };
+    let ifname = IfName::new(ifname).or_else(|_| IfName::new(UNKNOWN));
+    Ok(Attachment {
+        network: NetworkName::new(UNKNOWN).map_err(|e| bug(e.to_string()))?,
+        container: ContainerId::new(container).map_err(|e| bug(e.to_string()))?,
+        ifname: ifname.map_err(|e| bug(e.to_string()))?,
+    })
 }

@@ -12,7 +12,7 @@ use tenure_core::decision::{
 use tenure_core::error::Kind;
 use tenure_core::lease::StickyKey;
 use tenure_core::ledger::{For, Print, Slot, Status, Unavailable};
-use tenure_core::name::{Digest, PoolName};
+use tenure_core::name::{Digest, PoolName, SpaceName};
 
 use crate::candidates::Candidates;
 use crate::holds::Holds;
@@ -47,11 +47,17 @@ pub(crate) enum NoChoice {
 /// An address that is wanted before any other.
 struct Wish {
     address: IpAddr,
+    /// The routing domain of the row that is meant; none where only the address was named.
+    space: Option<SpaceName>,
     whom: For,
     if_held: IfHeld,
 }
 
 impl Wish {
+    fn named(address: IpAddr, whom: For, if_held: IfHeld) -> Self {
+        Self { address, space: None, whom, if_held }
+    }
+
     fn is_for_key(&self) -> bool {
         matches!(self.whom, For::Key(_))
     }
@@ -118,20 +124,23 @@ impl Choice {
         let mut wishes = Wishes::default();
         for FixedAddress { address, prefix } in request.fixed.iter().copied() {
             engine.check_prefix(candidates, address, prefix)?;
-            wishes.list.push(Wish { address, whom: For::Anyone, if_held: IfHeld::Fail });
+            wishes.list.push(Wish::named(address, For::Anyone, IfHeld::Fail));
         }
         match decided.answer.choice {
             Affinity::None => {}
             Affinity::Fixed { addresses, if_held } => {
-                let wish = |address| Wish { address, whom: For::Policy, if_held };
+                let wish = |address| Wish::named(address, For::Policy, if_held);
                 wishes.list.extend(addresses.into_iter().map(wish));
             }
             Affinity::Reuse(rows) => {
                 let rows = rows.iter().filter_map(|row| question.previous.get(*row as usize));
+                let state = engine.current(candidates)?;
+                let space = |row: &Previous| {
+                    state.ledger.pool(row.pool as usize).map(|pool| pool.spec.space.clone())
+                };
                 wishes.list.extend(rows.map(|row| Wish {
-                    address: row.address,
-                    whom: For::Policy,
-                    if_held: IfHeld::Other,
+                    space: space(row),
+                    ..Wish::named(row.address, For::Policy, IfHeld::Other)
                 }));
             }
             Affinity::Sticky { key, if_held, retain_s, preferred } => {
@@ -159,7 +168,7 @@ impl Choice {
             }
             return Ok(false);
         }
-        let key = engine.key_among(candidates, wish.address)?;
+        let key = engine.key_among(candidates, wish.address, wish.space.as_ref())?;
         let Some(key) = key else {
             if explicit || (!wish.is_for_key() && wish.if_held != IfHeld::Other) {
                 let why = "no pool that serves this network and holder has it".to_owned();
@@ -291,8 +300,11 @@ impl Engine {
             holds.push_key(print);
             // Of several retained rows the one released last comes first.
             rows.sort_by_key(|(_, slot)| std::cmp::Reverse(released_at(slot)));
-            let wish = |address| Wish { address, whom: For::Key(print), if_held };
-            wishes.list.extend(rows.iter().map(|(key, _)| wish(key.address)));
+            let wish = |address| Wish::named(address, For::Key(print), if_held);
+            wishes.list.extend(
+                rows.iter()
+                    .map(|(key, _)| Wish { space: Some(key.space.clone()), ..wish(key.address) }),
+            );
             if rows.is_empty() {
                 let first_use = preferred.iter().copied().filter(|a| Family::of(*a) == family);
                 wishes.list.extend(first_use.map(wish));
@@ -330,10 +342,9 @@ fn without(families: Families, family: Family) -> Families {
 /// Whether the row still belongs to its sticky key: held, or kept for it.
 fn owns(slot: &Slot, wall: tenure_core::time::WallMs) -> bool {
     match slot.status {
-        // A quarantined holder may live, and be bound again.
-        Status::Bound { .. } | Status::Quarantined { .. } => true,
         Status::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
-        Status::Reserved { .. } => false,
+        // A quarantined holder may live, and be bound again; one whose address a foreign machine has gets another.
+        _ => slot.has_holder(),
     }
 }
 

@@ -56,13 +56,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.now();
         let released = rows.into_iter().map(|Row { lease, revision }| {
-            let rest_s = self.rest_of(&lease);
-            Write::Replace {
-                lease: lease.released(now.wall, Proof::None, rest_s),
-                expect: revision,
-            }
+            Ok(Write::Replace { lease: self.ended(lease, Proof::None)?, expect: revision })
         });
-        let writes: Vec<Write> = released.collect();
+        let writes = released.collect::<Result<Vec<Write>, EngineError>>()?;
         let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         self.commit(writes, vec![guard.clone()]).await?;
         self.proofs.ask_for(&leases, now.moment);

@@ -1,6 +1,6 @@
 //! The engine as a whole: what it is made of and how it starts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub struct Engine {
     /// Held for reading by each write until the ledger knows of it, for writing by an import.
     pub(crate) gate: Arc<RwLock<()>>,
     /// Rows of which the ledger may know something else than the store; the sweep reads them again.
-    pub(crate) doubtful: Mutex<HashSet<LeaseKey>>,
+    pub(crate) doubtful: Mutex<BTreeSet<LeaseKey>>,
     pub(crate) proofs: Proofs,
     pub(crate) suspicions: Mutex<Suspicions>,
     /// One sweep at a time: two would judge and write the same rows.
@@ -97,6 +97,8 @@ pub struct Engine {
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) catalogue: Arc<Catalogue>,
+    /// The life of the store that the ledger was read in.
+    pub(crate) epoch: Epoch,
     /// Sticky keys that an ADD in flight is about to hold.
     pub(crate) keys_in_flight: HashSet<Print>,
     /// ADDs that wait for an address.
@@ -129,7 +131,7 @@ impl Engine {
         let now = now(&*ports.clock);
         let mut ledger = Ledger::new(here(&options.node), None);
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
-        let mut state = State::new(ledger);
+        let mut state = State::new(ledger, ports.store.identity().epoch);
         state.configure(&ports.store.objects()?, now)?;
         if let Some(why) = &options.went_back {
             state.unsettled = Some(Unsettled::new(true, why));
@@ -179,7 +181,8 @@ impl Engine {
         task.await.map_err(|e| EngineError::Bug {
             what: format!("an import ended without an answer: {e}"),
         })??;
-        self.learn_what_lives().await
+        self.learn_if_possible().await;
+        Ok(())
     }
 
     /// A store that holds nothing but bundled policies is one that nobody has used yet.
@@ -198,18 +201,16 @@ impl Engine {
         self.ports
             .store
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
-        let mut state = State::new(ledger);
+        let mut state = State::new(ledger, self.epoch());
         state.configure(&self.ports.store.objects()?, now)?;
         state.unsettled = Some(Unsettled::new(true, "the store was replaced by an import"));
         {
             let mut present = self.state.lock();
             // Whoever waits goes on waiting; the pools are other ones perhaps.
             state.waiting = std::mem::take(&mut present.waiting);
-            state.waiting.wake();
+            state.waiting.wake_all();
             *present = state;
         }
-        // What was seen of the holders of before says nothing about those of now, though their generations be the same.
-        self.suspicions.lock().clear();
         for policy in self.ports.policies.status() {
             self.ports.policies.remove(&policy.name);
         }
@@ -295,9 +296,10 @@ fn now(clock: &dyn Clock) -> Now {
 // === impl State ===
 
 impl State {
-    fn new(ledger: Ledger) -> Self {
+    fn new(ledger: Ledger, epoch: Epoch) -> Self {
         Self {
             ledger,
+            epoch,
             catalogue: Arc::default(),
             keys_in_flight: HashSet::new(),
             waiting: Waiting::default(),
@@ -325,7 +327,7 @@ impl State {
             self.unsettled = Some(Unsettled::new(false, "a pool is new"));
         }
         self.ledger.configure(pools, &reservations, now);
-        self.waiting.wake();
+        self.waiting.wake_all();
         Ok(())
     }
 }

@@ -117,7 +117,7 @@ impl Engine {
         }
         self.ports.store.put_objects(changed.clone()).await?;
         self.take_effect(&after, &changed).await?;
-        self.learn_what_lives().await?;
+        self.learn_if_possible().await;
         Ok(applied)
     }
 

@@ -122,8 +122,9 @@ impl Engine {
     /// What one look shows of a row, with the series of looks that the sweeps have so far.
     pub(crate) fn seen_now(&self, look: Option<&dyn KernelLook>, at: RowAt) -> Seen {
         let evidence = evidence_of(look, &at.slot);
+        let version = (self.state.lock().epoch, at.slot.revision);
         let suspicions = self.suspicions.lock();
-        let known = suspicions.get(&at.key).filter(|(g, _)| *g == at.slot.generation);
+        let known = suspicions.get(&at.key).filter(|(row, _)| *row == version);
         let series = known.map(|(_, series)| *series);
         let suspicion = observe(series, find(&evidence), self.now().moment);
         Seen { suspicion, at, evidence }

@@ -8,13 +8,13 @@
 //! Invariants: I6 (gone within grace + 2 looks), I7 (only on proof, on fresh reads, with the row's version
 //! unchanged at commit; everything unknown keeps), I8 (the series is counted on our own clock).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
 use tenure_core::judge::{Finding, Judgement, Suspicion, find, observe};
-use tenure_core::lease::{Generation, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
+use tenure_core::lease::{Epoch, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
 use tenure_core::ledger::{RowAt, Status};
 use tenure_core::ports::{AddressLook, KernelLook};
 use tenure_core::time::WallMs;
@@ -23,6 +23,7 @@ use tenure_store::{Revision, Row, StoreError, Write};
 use tokio::time::Instant;
 
 use crate::assess::{Seen, evidence_of, may_have_holder};
+use crate::census::is_contested;
 use crate::proof::is_unproved;
 use crate::{Engine, EngineError};
 
@@ -40,9 +41,12 @@ const ENDS_GATHER: Duration = Duration::from_millis(20);
 /// So many rows go into one commit: a thousand zombies cost a handful of fsyncs.
 const COMMIT_SLICE: usize = 256;
 
-/// Unbroken series of looks that said gone, by address and generation. Evidence in memory: a restart begins
-/// each anew, which can only lengthen.
-pub(crate) type Suspicions = HashMap<LeaseKey, (Generation, Suspicion)>;
+/// Unbroken series of looks that said gone, by address and version of the row: what was seen of a row says nothing of the
+/// next one. Evidence in memory: a restart begins each anew, which can only lengthen.
+pub(crate) type Suspicions = HashMap<LeaseKey, (Version, Suspicion)>;
+
+/// A row as it was written: versions begin anew with each life of the store.
+pub(crate) type Version = (Epoch, u64);
 
 /// What shall become of a row that was judged.
 pub(crate) enum Sentence {
@@ -145,7 +149,10 @@ impl Engine {
         let (mut links, mut silent) = (SLICE, false);
         for slice in bound.chunks(SLICE) {
             // Leases first, evidence second: what is bound after this line is not judged by the look below.
-            let rows = self.state.lock().ledger.rows_at(slice, may_have_holder);
+            let (epoch, rows) = {
+                let state = self.state.lock();
+                (state.epoch, state.ledger.rows_at(slice, may_have_holder))
+            };
             let look = self.ports.kernel.look().ok();
             silent |= look.is_none();
             for at in rows {
@@ -155,11 +162,12 @@ impl Engine {
                     self.see_on_link(look.as_deref(), &at);
                     links = links.saturating_sub(1);
                 }
-                let known = before.remove(&at.key).filter(|(g, _)| *g == at.slot.generation);
+                let version = (epoch, at.slot.revision);
+                let known = before.remove(&at.key).filter(|(row, _)| *row == version);
                 let known = known.map(|(_, series)| series);
                 let suspicion = observe(known, finding, self.now().moment);
                 if let Some(series) = suspicion {
-                    kept.insert(at.key.clone(), (at.slot.generation, series));
+                    kept.insert(at.key.clone(), (version, series));
                 }
                 let returns = matches!(at.slot.status, Status::Quarantined { returns: true, .. });
                 if suspicion.is_some() || (finding == Finding::Alive && returns) {
@@ -301,8 +309,17 @@ impl Engine {
     /// A fresh look precedes each commit: what is found otherwise now, or has changed, is kept.
     fn still_so(&self, sentences: Vec<(Row, Sentence)>) -> Vec<(Row, Sentence)> {
         let look = self.ports.kernel.look().ok();
+        let contested = sentences.iter().map(|(row, _)| &row.lease).filter(|l| is_contested(l));
+        let contested: HashSet<_> = contested.map(Lease::key).collect();
+        // A row names one claimant; what it is released for must be nobody's.
+        let on_no_link =
+            if contested.is_empty() { HashSet::new() } else { self.on_no_link(contested.clone()) };
         let stands = |(row, sentence): &(Row, Sentence)| {
-            let slot = self.state.lock().ledger.slot(&row.lease.key());
+            let key = row.lease.key();
+            if contested.contains(&key) && !on_no_link.contains(&key) {
+                return false;
+            }
+            let slot = self.state.lock().ledger.slot(&key);
             let Some(slot) = slot.filter(|slot| slot.revision == row.revision.0) else {
                 return false;
             };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use tenure_core::lease::LeaseKey;
 use tenure_core::ledger::{AfterRelease, For, Hold, SETTLING, Unavailable, Want};
+use tenure_core::name::SpaceName;
 
 use crate::candidates::Candidates;
 use crate::engine::State;
@@ -34,15 +35,19 @@ impl Engine {
         Err(EngineError::Overtaken)
     }
 
-    /// The address in the space of the candidate pool that has it.
+    /// The address in the space of the candidate pool that has it, or in this space if it is one of theirs.
     pub(crate) fn key_among(
         &self,
         candidates: &Candidates,
         address: IpAddr,
+        space: Option<&SpaceName>,
     ) -> Result<Option<LeaseKey>, EngineError> {
         let state = self.current(candidates)?;
         let pools = candidates.rows.iter().filter_map(|row| state.ledger.pool(row.pool as usize));
-        let pool = pools.into_iter().find(|pool| pool.spec.cidr.contains(&address));
+        let is_meant = |pool: &&tenure_core::pool::Pool| {
+            pool.spec.cidr.contains(&address) && space.is_none_or(|space| *space == pool.spec.space)
+        };
+        let pool = pools.into_iter().find(is_meant);
         Ok(pool.map(|pool| LeaseKey { space: pool.spec.space.clone(), address }))
     }
 

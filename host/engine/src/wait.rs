@@ -8,7 +8,8 @@
 //! Whatever may free an address wakes the head of each queue: a release, a proof, a reclaim, a given-back hold, a
 //! change of pools; the end of a rest is slept for. A newcomer finds a pool with a queue as good as empty, so
 //! nobody is overtaken. A waiter leaves when it has reserved, when its time is up, when its caller hangs up (the
-//! future is dropped) or when a DEL of its attachment comes.
+//! future is dropped) or when a DEL of its attachment comes. When the pools change all decide anew: another pool may
+//! serve them now.
 //!
 //! Invariant I12: at most [`MAX_WAITERS`] in one queue; who comes later is told so at once.
 
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tenure_core::decision::Catalogue;
 use tenure_core::name::PoolName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -108,6 +110,11 @@ impl Waiting {
         }
     }
 
+    /// Wakes all: what they wait for may be something else now.
+    pub(crate) fn wake_all(&self) {
+        self.waiters.values().for_each(|waiter| waiter.woken.notify_one());
+    }
+
     /// Puts the ticket into the queues of these pools, and of no other.
     fn queue(
         &mut self,
@@ -185,9 +192,7 @@ impl Engine {
     pub fn send_waiters_away(&self) {
         let mut state = self.state.lock();
         state.waiting.closed = true;
-        for waiter in state.waiting.waiters.values() {
-            waiter.woken.notify_one();
-        }
+        state.waiting.wake_all();
     }
 
     /// The next turn of an ADD that found nothing: returns when it is worth trying again.
@@ -198,7 +203,7 @@ impl Engine {
         self: &Arc<Self>,
         place: &mut Option<Place>,
         shortage: Shortage,
-        (patience, guard): (Instant, &AttachmentGuard),
+        (patience, decided_on, guard): (Instant, &Arc<Catalogue>, &AttachmentGuard),
     ) -> Result<(), EngineError> {
         let again = place.is_some();
         let place = match place {
@@ -218,13 +223,18 @@ impl Engine {
         }
         let mut woken = false;
         loop {
-            if Instant::now() >= place.until || self.state.lock().waiting.closed {
+            let (closed, changed, turn) = {
+                let mut state = self.state.lock();
+                let changed = !Arc::ptr_eq(&state.catalogue, decided_on);
+                let turn = state.turn_of(place.ticket, &shortage, self.now());
+                (state.waiting.closed, changed, turn)
+            };
+            if closed || Instant::now() >= place.until {
                 return Err(place.give_up(shortage));
             }
-            if shortage.exact && woken {
+            if changed || (shortage.exact && woken) {
                 return Ok(());
             }
-            let turn = self.state.lock().turn_of(place.ticket, &shortage, self.now());
             let pause = match turn {
                 Some(Duration::ZERO) => return Ok(()),
                 Some(due) => due.max(TRIES_APART),

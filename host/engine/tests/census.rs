@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
-use tenure_core::name::IfName;
+use tenure_core::name::{IfName, NetworkName};
 use tenure_core::ports::WireLink;
 use tenure_engine::{AddRequest, EngineError};
 use tenure_sim::Site;
@@ -99,6 +99,34 @@ async fn two_live_claims_are_quarantined_for_an_operator() {
     site.engine.import(backup, ImportMode::Replace).await.unwrap();
     assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
     assert_eq!(site.add("c").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn an_address_that_lives_in_two_spaces_is_no_second_claim() {
+    let blue = json!({"cidr": "10.0.0.0/24", "space": "blue", "networks": ["blue"]});
+    let mut red = pool();
+    red["networks"] = json!(["net"]);
+    let mut site = Site::new(&[("p", red), ("q", blue)]).await;
+    attach(&site, "a").await;
+    let mut request = site.request("b");
+    request.attachment.network = NetworkName::new("blue").unwrap();
+    assert_eq!(site.add_as(&request).await.unwrap(), [address("10.0.0.1")]);
+    site.kernel.put_on_link("b", address("10.0.0.1"));
+    site.restart("boot-1");
+    attach(&site, "c").await;
+    assert_eq!((site.held().await, site.engine.counters().found.get()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_cookie_of_an_earlier_boot_names_nobody_of_this_one() {
+    let mut site = site(&["a"]).await;
+    site.kernel.reboot();
+    // The first namespace of this boot has the cookie that the holder's had in the boot before.
+    site.kernel.make("stranger");
+    site.kernel.put_on_link("stranger", address("10.0.0.1"));
+    site.restart("boot-2");
+    site.reclaim().await;
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
 }
 
 #[tokio::test]

@@ -199,6 +199,16 @@ async fn a_wider_pool_serves_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_pool_serves_those_who_wait() {
+    let site = full_site().await;
+    let adds = [waiter(&site, "c").await, waiter(&site, "d").await];
+    site.apply(&[("q", json!({"cidr": "10.0.1.0/29"}))]).await;
+    for (add, address) in adds.into_iter().zip(["10.0.1.1", "10.0.1.2"]) {
+        assert_eq!(add.await.unwrap().unwrap(), [address.parse::<IpAddr>().unwrap()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sticky_key_waits_for_its_own_address_that_rests() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     *site.policies.affinity.lock() = Affinity::Sticky {

@@ -184,6 +184,14 @@ impl SimStore {
         }
     }
 
+    /// Somebody puts an export in the place of all that the store holds.
+    ///
+    /// # Errors
+    /// As the store behind.
+    pub fn restore(&self, contents: Contents) -> Result<(), StoreError> {
+        self.replace(contents, ImportMode::Replace).map(drop)
+    }
+
     /// The store behind is opened again.
     pub fn reopen(&self, open: impl FnOnce() -> Arc<dyn Store>) {
         let mut inner = self.inner.lock();

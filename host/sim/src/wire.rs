@@ -30,6 +30,11 @@ impl FakeWire {
         };
     }
 
+    /// Exactly these addresses are answered for from now on.
+    pub fn set_all(&self, addresses: BTreeSet<IpAddr>) {
+        self.0.lock().foreign = addresses;
+    }
+
     /// Nothing is heard any more.
     pub fn be_blind(&self, blind: bool) {
         self.0.lock().blind = blind;

@@ -15,6 +15,7 @@ mod stock;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use slot::Spot;
@@ -49,7 +50,8 @@ pub struct Ledger {
     stocks: Vec<Stock>,
     /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
     by_cidr: BTreeMap<(u16, Family, u128), usize>,
-    rows: HashMap<Spot, Entry>,
+    /// Hashed without randomness: the same calls list rows in the same order. Spots are addresses of the operator's pools.
+    rows: HashMap<Spot, Entry, BuildHasherDefault<DefaultHasher>>,
     /// Fingerprints of attachments, owners and sticky keys -> rows that may be theirs.
     index: BTreeSet<(Print, Spot)>,
     /// (pool, namespace) -> held addresses, for the quotas of policies.
@@ -68,7 +70,7 @@ impl Ledger {
             spaces: vec![SpaceName::default()],
             stocks: Vec::new(),
             by_cidr: BTreeMap::new(),
-            rows: HashMap::new(),
+            rows: HashMap::default(),
             index: BTreeSet::new(),
             held_by_namespace: HashMap::new(),
         }

@@ -57,6 +57,8 @@ pub enum Status {
         returns: bool,
         /// From when on a silent probe may end it; none if only its holder's end or an operator can.
         probe_from: Option<Moment>,
+        /// A census found it where no row had it: whose it is nobody knows.
+        found: bool,
     },
 }
 
@@ -181,7 +183,8 @@ impl Slot {
                         | QuarantineCause::Found => None,
                     };
                     let returns = *cause == QuarantineCause::Unfenced;
-                    Status::Quarantined { returns, probe_from }
+                    let found = *cause == QuarantineCause::Found;
+                    Status::Quarantined { returns, probe_from, found }
                 }
                 LeaseState::Released { at, proof, rest_s, keep_until } => Status::Released {
                     since: now,
@@ -205,6 +208,16 @@ impl Slot {
     #[must_use]
     pub fn is_bound(&self) -> bool {
         matches!(self.status, Status::Bound { .. })
+    }
+
+    /// Whether its attachment may still use it: bound, or quarantined for another reason than a foreign answer.
+    #[must_use]
+    pub fn has_holder(&self) -> bool {
+        match self.status {
+            Status::Bound { .. } => true,
+            Status::Quarantined { returns, probe_from, .. } => returns || probe_from.is_none(),
+            Status::Reserved { .. } | Status::Released { .. } => false,
+        }
     }
 
     /// The seen mark of the same hold before: what was seen on a link stays seen across a release.

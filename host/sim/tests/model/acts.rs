@@ -9,8 +9,9 @@ use tenure_core::address::{Families, Family};
 use tenure_core::decision::{Affinity, RETAIN_AS_AT_ADD, Selection, Verdict};
 use tenure_core::error::Coded as _;
 use tenure_core::lease::Attachment;
-use tenure_core::name::{Digest, NetworkName, ObjectName, SpaceName};
+use tenure_core::name::{Digest, IfName, NetworkName, ObjectName, SpaceName};
 use tenure_core::objects::{Object, ObjectKind};
+use tenure_core::ports::WireLink;
 use tenure_engine::{
     AddRequest, CheckRequest, DelRequest, Deleted, FixedAddress, GcRequest, NetnsRef,
     ReleaseRequest, SpoolInstant,
@@ -62,7 +63,7 @@ impl Machine {
                 .unwrap();
                 self.exported = Some((text, self.model.env.pools.clone()));
             }
-            Op::Restart { sent, reboot } => return self.restart(*sent, *reboot),
+            Op::Restart { sent, reboot, back } => return self.restart(*sent, *reboot, *back),
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
             Op::Wall { by_s } => self.clock.jump_wall(i64::from(*by_s) * 1000),
             Op::Suspend { s } => self.clock.suspend(Duration::from_secs(u64::from(*s))),
@@ -93,6 +94,19 @@ impl Machine {
                     self.timers.unsure.push((cookie, *steps));
                     self.kernel.be_unsure(cookie, true);
                 }
+            }
+            Op::Foreign { address: number, answers } => {
+                let foreign = Rc::make_mut(&mut self.model.env.foreign);
+                match answers {
+                    // More of them and no address is left to be given.
+                    true if foreign.len() < 3 => drop(foreign.insert(address(*number))),
+                    true => {}
+                    false => drop(foreign.remove(&address(*number))),
+                }
+            }
+            Op::Deaf { steps } => {
+                self.timers.deaf = *steps;
+                self.wire.be_blind(true);
             }
             Op::Verdict { number } => *self.policies.verdict.lock() = verdict(*number),
             Op::Hold { at, steps } => {
@@ -150,8 +164,9 @@ impl Machine {
     // === the operator ===
 
     fn operate(&mut self, op: &Op) -> Check {
-        // An import that waits has the right to change objects.
-        if self.flights.iter().any(|flight| matches!(flight.call, Call::Import(_))) {
+        // An import that waits has the right to change objects, and so has whoever changes one.
+        let changes = |flight: &Flight| matches!(flight.call, Call::Import(_) | Call::Apply(_));
+        if self.flights.iter().any(changes) {
             return Ok(());
         }
         match op {
@@ -178,12 +193,18 @@ impl Machine {
         }
     }
 
+    /// Objects count at once; the census that follows may wait for the store.
     fn apply(&mut self, object: Object) -> Check {
-        let engine = self.process.engine.clone();
-        let applied = self.process.runtime.block_on(engine.apply(vec![object], false));
-        match applied {
-            Ok(_) => Ok(()),
-            Err(error) => breach!("an object was refused: {error}"),
+        self.model.unsettled = true;
+        self.start(Call::Apply(Box::new(object)));
+        self.run();
+        let ended = self.flights.last().is_some_and(|flight| flight.task.is_finished());
+        match self.flights.pop_if(|_| ended) {
+            None => Ok(()),
+            Some(mut flight) => match self.process.runtime.block_on(&mut flight.task) {
+                Ok(Answer::Done(Ok(()))) => Ok(()),
+                answer => breach!("an object was refused: {answer:?}"),
+            },
         }
     }
 
@@ -232,6 +253,7 @@ impl Machine {
             let held = self.model.held_by(attachment);
             held.map(|(at, known)| (at, known.lease.generation)).collect()
         });
+        self.calls += 1;
         let task = self.process.runtime.spawn(self.run_call(call.clone()));
         let mut flight = Flight {
             call,
@@ -244,6 +266,9 @@ impl Machine {
             alone: true,
             is_new: true,
             hung_up: false,
+            number: self.calls,
+            waits: None,
+            fresh: Vec::new(),
             task,
         };
         flight.takes = self.takes(&flight);
@@ -261,6 +286,7 @@ impl Machine {
             Call::Release(request) => Sent::Release(request),
             Call::Sweep => Sent::Sweep,
             Call::Watch => Sent::Watch,
+            Call::Apply(object) => Sent::Apply(object),
             Call::Import(_) => {
                 let (text, _) = self.exported.as_ref().unwrap();
                 Sent::Import(read_export(&mut &text[..]).unwrap())
@@ -279,6 +305,9 @@ impl Machine {
                 Sent::Watch => {
                     engine.look_after_releases();
                     Answer::Watch
+                }
+                Sent::Apply(object) => {
+                    Answer::Done(engine.apply(vec![*object], false).await.map(drop))
                 }
                 Sent::Import(contents) => {
                     Answer::Done(engine.import(contents, ImportMode::Replace).await)
@@ -341,8 +370,8 @@ impl Machine {
             pools: named(add.pools),
             fixed: fixed(&add.wish),
             config: Digest::of(&[add.config]),
-            wait: Duration::ZERO,
-            link: None,
+            wait: Duration::from_secs(add.wait_s.into()),
+            link: add.wire.then(|| WireLink::Macvlan { parent: IfName::new("eth1").unwrap() }),
         };
         AddCall { add: add.clone(), request, cookie }
     }
@@ -350,6 +379,10 @@ impl Machine {
     /// What an ADD must take over: the addresses of its pod's only other container, if that is dead.
     fn takes(&self, flight: &Flight) -> Option<BTreeSet<crate::cast::At>> {
         let Call::Add(call) = &flight.call else { return None };
+        if self.model.unsettled {
+            // A census may come first, and find somebody else there.
+            return None;
+        }
         let request = &call.request;
         let others = self.model.rows.iter().filter(|(_, known)| {
             let lease = &known.lease;
@@ -385,6 +418,7 @@ enum Sent {
     Sweep,
     Watch,
     Import(Contents),
+    Apply(Box<Object>),
 }
 
 fn del(who: u8, bound_before: Option<SpoolInstant>) -> DelRequest {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tenure_core::address::Family;
 use tenure_core::lease::{Attachment, LeaseKey, Owner};
 use tenure_core::name::{ContainerId, IfName, NetworkName, PoolName, SpaceName};
-use tenure_core::objects::{API_VERSION, Object};
+use tenure_core::objects::{API_VERSION, Object, Probe};
 use tenure_sim::pod;
 
 /// An attachment with its pod and the path of its namespace.
@@ -125,6 +125,8 @@ pub struct Shape {
     pub floor_s: u32,
     pub grace_s: (u32, u32),
     pub retain_max_s: u32,
+    /// When addresses are probed on the wire.
+    pub probe: Probe,
 }
 
 const PLAIN: Shape = Shape {
@@ -136,20 +138,21 @@ const PLAIN: Shape = Shape {
     floor_s: 0,
     grace_s: (0, 86_400),
     retain_max_s: 2_592_000,
+    probe: Probe::Unproven,
 };
 
 pub static SHAPES: [Shape; 11] = [
     PLAIN,
     Shape { last: 3, ..PLAIN },
     Shape { last: 2, cooldown_s: 30, ..PLAIN },
-    Shape { last: 14, ..PLAIN },
+    Shape { last: 14, probe: Probe::Always, ..PLAIN },
     Shape { first: 4, ..PLAIN },
     Shape { disabled: true, ..PLAIN },
     Shape { cooldown_s: 20, floor_s: 10, ..PLAIN },
-    Shape { cooldown_s: 0, ..PLAIN },
+    Shape { cooldown_s: 0, probe: Probe::Never, ..PLAIN },
     Shape { grace_s: (10, 20), retain_max_s: 60, ..PLAIN },
     Shape { exclude: Some(2), grace_s: (0, 1), ..PLAIN },
-    Shape { last: 3, cooldown_s: 60, floor_s: 60, ..PLAIN },
+    Shape { last: 3, cooldown_s: 60, floor_s: 60, probe: Probe::Always, ..PLAIN },
 ];
 
 pub fn shape(number: u8) -> Shape {
@@ -199,6 +202,7 @@ impl Place {
             "networks": self.networks,
             "cooldown": format!("{}s", shape.cooldown_s),
             "cooldownFloor": format!("{}s", shape.floor_s),
+            "probe": shape.probe,
             "limits": {
                 "graceMin": format!("{}s", shape.grace_s.0),
                 "graceMax": format!("{}s", shape.grace_s.1),

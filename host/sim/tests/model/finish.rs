@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tenure_core::lease::{Attachment, Owner};
+use tenure_core::lease::{Attachment, LeaseState, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
-use tenure_engine::{AddRequest, NetnsRef};
+use tenure_engine::{AddRequest, NetnsRef, ReleaseRequest};
 use tenure_sim::Gate;
 
 use crate::acts::verdict;
@@ -35,11 +35,15 @@ impl Machine {
         for (cookie, _) in self.timers.unsure.drain(..) {
             self.kernel.be_unsure(cookie, false);
         }
-        (self.timers.hold, self.timers.reads, self.timers.silent) = (0, 0, 0);
+        (self.timers.hold, self.timers.reads, self.timers.silent, self.timers.deaf) = (0, 0, 0, 0);
+        self.wire.be_blind(false);
+        self.model.env.foreign = std::rc::Rc::default();
         *self.policies.verdict.lock() = verdict(0);
-        // Who sleeps between two looks wakes.
-        for _ in 0..3 {
-            self.step(&Op::Pass { ms: 2_000 })?;
+        // Who sleeps between two looks wakes, and ADDs that wait give up, one after the other.
+        for turn in 0..20 {
+            if turn < 3 || !self.flights.is_empty() {
+                self.step(&Op::Pass { ms: 2_000 })?;
+            }
         }
         match self.flights.first() {
             None => Ok(()),
@@ -58,10 +62,11 @@ impl Machine {
     /// I6: whoever is gone holds nothing after the longest grace and two looks.
     fn the_dead_are_found(&mut self) -> Check {
         self.sweeps(2, Duration::from_secs(25))?;
-        let mut held =
-            self.model.rows.iter().filter(|(_, known)| {
-                known.lease.has_holder() && self.model.seems_gone(&known.lease)
-            });
+        let mut held = self.model.rows.iter().filter(|(at, known)| {
+            known.lease.has_holder()
+                && self.model.seems_gone(&known.lease)
+                && !self.model.is_claimed(**at)
+        });
         match held.next() {
             None => Ok(()),
             Some((at, known)) => {
@@ -87,6 +92,7 @@ impl Machine {
     fn everything_is_free(&mut self) -> Check {
         // A wall clock far ahead ends every retention; a day ends every rest.
         self.sweeps(1, Duration::from_secs(2))?;
+        self.quarantine_ends()?;
         self.step(&Op::Wall { by_s: 40_000_000 })?;
         self.sweeps(1, Duration::from_secs(90_000))?;
         for slot in 0..crate::cast::SLOTS as u8 {
@@ -104,6 +110,33 @@ impl Machine {
         Ok(())
     }
 
+    /// What nobody proves is for an operator.
+    fn quarantine_ends(&mut self) -> Check {
+        let rows = self.model.rows.values().map(|known| &known.lease);
+        let quarantined =
+            rows.filter(|lease| matches!(lease.state, LeaseState::Quarantined { .. }));
+        let requests: Vec<ReleaseRequest> = quarantined
+            .map(|lease| ReleaseRequest {
+                address: lease.address,
+                space: lease.space.clone(),
+                generation: lease.generation.0,
+                even_if_live: true,
+                reason: "the end".to_owned(),
+            })
+            .collect();
+        requests.into_iter().try_for_each(|request| self.do_now(Call::Release(request)))
+    }
+
+    /// One call, on its own.
+    fn do_now(&mut self, call: Call) -> Check {
+        self.observe();
+        self.wire.set_all(self.model.on_wire());
+        self.start(call);
+        self.run();
+        self.absorb()?;
+        self.collect(&SWEEP)
+    }
+
     fn every_address_can_be_given(&mut self) -> Check {
         let mut last = 0;
         for pool in 0..POOLS {
@@ -111,11 +144,8 @@ impl Machine {
             for nth in 0..=size.count() {
                 last += 1;
                 let call = self.newcomer(pool, last);
-                self.start(Call::Add(Box::new(call)));
                 let before = self.model.claims.len();
-                self.run();
-                self.absorb()?;
-                self.collect()?;
+                self.do_now(Call::Add(Box::new(call)))?;
                 let given = self.model.claims.len() - before;
                 let size = crate::cast::addresses(pool).filter(|at| self.model.env.pools.has(*at));
                 if given != usize::from(nth < size.count()) {
@@ -138,6 +168,8 @@ impl Machine {
             ranking: Ranking::Usual,
             netns: NetnsAt::Its,
             link: false,
+            wait_s: 0,
+            wire: false,
         };
         let request = AddRequest {
             attachment: Attachment {

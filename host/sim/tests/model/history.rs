@@ -112,9 +112,10 @@ fn report(seed: u64, on: On) -> ! {
         Err(error) => format!("not kept ({error}): {line}"),
     };
     panic!(
-        "history {seed} on {on:?} fails at step {step} of {}: {why}\n{}\n{kept}\nrun it again: \
+        "history {seed} on {on:?} fails at step {step} of {}, {:?}: {why}\n{}\n{kept}\nrun it again: \
          TENURE_SIM_SEED={seed} cargo test -p tenure-sim --test model -- replay --nocapture",
         ops.len(),
+        ops.get(step),
         trace.join("\n"),
     )
 }

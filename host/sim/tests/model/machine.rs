@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use tenure_core::lease::NodeRef;
 use tenure_engine::{Engine, Options, Ports, SpoolInstant};
-use tenure_sim::{FakeKernel, FakePolicies, Gate, HandClock, MemoryDisk, SimStore};
-use tenure_store::{MemoryStore, RedbOptions, RedbStore, Store};
+use tenure_sim::{FakeKernel, FakePolicies, FakeWire, Gate, HandClock, MemoryDisk, SimStore};
+use tenure_store::{MemoryStore, RedbOptions, RedbStore, Store, read_export};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cast::{FIRST_SHAPES, PLACES, key, shape};
 use crate::model::Model;
-use crate::ops::Op;
+use crate::ops::{Op, Ranking, Wish};
 use crate::trace::Trace;
 use crate::world::{Answer, Breach, Call, Check, Env, Flight, Pools, Written, breach};
 
@@ -46,6 +46,7 @@ pub struct Timers {
     pub hold: u8,
     pub reads: u8,
     pub silent: u8,
+    pub deaf: u8,
     pub unsure: Vec<(u64, u8)>,
 }
 
@@ -53,6 +54,7 @@ pub struct Machine {
     pub clock: Arc<HandClock>,
     pub kernel: Arc<FakeKernel>,
     pub policies: Arc<FakePolicies>,
+    pub wire: Arc<FakeWire>,
     pub store: Arc<SimStore>,
     pub backing: Backing,
     pub process: Process,
@@ -60,6 +62,10 @@ pub struct Machine {
     pub boots: u64,
     pub model: Model,
     pub flights: Vec<Flight>,
+    /// Calls that have begun.
+    pub calls: u64,
+    /// The life of the store of which it was last known what is alive, as the daemon keeps it for the boot.
+    pub mark: u64,
     pub timers: Timers,
     pub exported: Option<(Vec<u8>, Rc<Pools>)>,
     pub spool: VecDeque<(u8, SpoolInstant)>,
@@ -81,20 +87,34 @@ impl Machine {
         let (clock, kernel) = (Arc::new(HandClock::default()), Arc::new(FakeKernel::default()));
         let policies = Arc::new(FakePolicies::default());
         let store = Arc::new(SimStore::new(open(&backing), clock.clone()));
-        let process = start(&clock, &kernel, &policies, &store, 1)?;
+        let wire = Arc::new(FakeWire::default());
+        let ports = Ports {
+            store: store.clone(),
+            policies: policies.clone(),
+            kernel: kernel.clone(),
+            wire: Some(wire.clone()),
+            clock: clock.clone(),
+        };
+        let process = start(ports, 1, None)?;
         let env = Env {
             times: clock.times(),
             pools: Rc::default(),
-            epoch: 1,
+            epoch: store.identity().epoch.0,
             verdict: *policies.verdict.lock(),
             silent: false,
             unsure: BTreeSet::new(),
+            lacking: false,
+            deaf: false,
+            foreign: Rc::default(),
+            linked: Rc::default(),
         };
+        let mark = env.epoch;
         let model = Model::new(kernel.clone(), env, boot_name(1));
         let mut machine = Self {
             clock,
             kernel,
             policies,
+            wire,
             store,
             backing,
             process,
@@ -102,6 +122,8 @@ impl Machine {
             boots: 1,
             model,
             flights: Vec::new(),
+            calls: 0,
+            mark,
             timers: Timers::default(),
             exported: None,
             spool: VecDeque::new(),
@@ -129,16 +151,21 @@ impl Machine {
     pub fn step(&mut self, op: &Op) -> Check {
         self.tick();
         let failed = self.store.failed();
+        let promised = self.served_soon(op);
         self.act(op)?;
         self.observe();
-        for flight in self.flights.iter().filter(|flight| flight.is_new_sweep()) {
-            self.model.sweep_looks(flight.alone && !self.model.doubt);
+        self.wire.set_all(self.model.on_wire());
+        // It looks at once, unless it has to write what a census found first, or to wait for another sweep.
+        let free = self.timers.hold == 0 && !self.model.doubt;
+        for flight in self.flights.iter().filter(|flight| matches!(flight.call, Call::Sweep)) {
+            self.model.sweep_looks(flight.is_new && flight.alone && free);
         }
         self.run();
         let failed = self.store.failed() != failed;
         self.unsettle(failed);
         self.absorb()?;
-        self.collect()?;
+        self.collect(op)?;
+        self.in_line(failed, &promised)?;
         self.check()?;
         self.trace.note(op, &self.model);
         Ok(())
@@ -159,6 +186,9 @@ impl Machine {
         if ends(&mut self.timers.silent) {
             self.kernel.be_silent(false);
         }
+        if ends(&mut self.timers.deaf) {
+            self.wire.be_blind(false);
+        }
         let kernel = self.kernel.clone();
         self.timers.unsure.retain_mut(|(cookie, left)| {
             let over = ends(left);
@@ -176,6 +206,10 @@ impl Machine {
         env.verdict = *self.policies.verdict.lock();
         env.silent = self.kernel.is_silent();
         env.unsure = self.timers.unsure.iter().map(|(cookie, _)| *cookie).collect();
+        env.lacking = env.unsure.iter().any(|cookie| self.kernel.is_alive(*cookie));
+        env.deaf = self.timers.deaf > 0;
+        self.model.links_now();
+        self.model.census_may_be();
         self.model.retentions();
         for flight in &mut self.flights {
             flight.see(&self.model.env);
@@ -232,10 +266,11 @@ impl Machine {
     }
 
     /// Takes the answers of those that have ended.
-    pub fn collect(&mut self) -> Check {
+    pub fn collect(&mut self, op: &Op) -> Check {
         let (ended, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.flights).into_iter().partition(|f| f.task.is_finished());
         self.flights = open;
+        self.model.nobody_is_overtaken(&self.flights, &ended, op)?;
         for mut flight in ended {
             if flight.hung_up {
                 // A write that has begun goes on without its caller; whether it still does, the store knows.
@@ -254,14 +289,67 @@ impl Machine {
         }
         for flight in &mut self.flights {
             (flight.alone, flight.is_new) = (false, false);
+            flight.fresh.clear();
         }
         Ok(())
+    }
+
+    /// Whoever waits for an address, and could have it from now on, if nothing but time passes in this step.
+    fn served_soon(&self, op: &Op) -> Vec<u64> {
+        let Op::Pass { ms: 100.. } = op else { return Vec::new() };
+        let first = self.flights.iter().find(|flight| flight.waits.is_some());
+        let could = first.filter(|flight| self.model.could_be_served(flight));
+        could.map(|flight| flight.number).into_iter().collect()
+    }
+
+    /// Who stands in line, and that nobody does so in vain. `promised`: who could have been served all along.
+    fn in_line(&mut self, failed: bool, promised: &[u64]) -> Check {
+        let calm = !failed && self.timers.hold == 0 && self.timers.reads == 0;
+        if !calm || !self.store.is_idle() || self.model.doubt {
+            self.flights.iter_mut().for_each(|flight| flight.waits = None);
+            return Ok(());
+        }
+        let mono = self.model.env.times.mono;
+        for flight in &self.flights {
+            let (Call::Add(call), Some(since)) = (&flight.call, flight.waits) else { continue };
+            if mono >= since + call.wait_ms() {
+                breach!("I12: {} waits beyond its time", call.request.attachment);
+            }
+            if promised.contains(&flight.number) && self.model.could_be_served(flight) {
+                breach!("I6: {} waits, and what it needs is free", call.request.attachment);
+            }
+        }
+        for nth in 0..self.flights.len() {
+            let stands = self.stands_in_line(nth);
+            let flight = &mut self.flights[nth];
+            flight.waits = stands.then_some(flight.waits.unwrap_or(mono));
+        }
+        Ok(())
+    }
+
+    /// Nothing else than the lack of an address can keep this call.
+    fn stands_in_line(&self, nth: usize) -> bool {
+        let flight = &self.flights[nth];
+        let Call::Add(call) = &flight.call else { return false };
+        let request = &call.request;
+        let apart = |other: &Flight| match &other.call {
+            Call::Add(other) => {
+                other.request.attachment != request.attachment
+                    && !other.request.owner.is_same(&request.owner)
+            }
+            Call::Del(other) => other.attachment != request.attachment,
+            _ => false,
+        };
+        let mut others = self.flights.iter().filter(|other| other.number != flight.number);
+        let may_wait = !flight.hung_up && call.add.wait_s > 0 && call.add.wish == Wish::None;
+        may_wait && call.add.ranking == Ranking::Usual && others.all(apart)
     }
 
     /// What happens in the world because of an answer: the main plugin sets the links.
     fn follow(&mut self, flight: &Flight, answer: &Answer) {
         if matches!((&flight.call, answer), (Call::Sweep, Answer::Sweep(Ok(_)))) && flight.alone {
             self.model.doubt = false;
+            self.model.unsettled &= self.model.may_lack();
         }
         if let (Call::Add(call), Answer::Add(Ok(_))) = (&flight.call, answer)
             && call.add.link
@@ -284,6 +372,9 @@ impl Machine {
 
     fn check(&mut self) -> Check {
         self.model.promises()?;
+        if self.process.engine.knows_what_lives() {
+            self.mark = self.model.env.epoch;
+        }
         let counters = self.process.engine.counters();
         if counters.breaches_i1.get() + counters.breaches_i10.get() > 0 {
             breach!("the engine itself saw a breach");
@@ -298,7 +389,7 @@ impl Machine {
     }
 
     /// The daemon, and what it had in memory, is gone; another one starts.
-    pub fn restart(&mut self, sent: bool, reboot: bool) -> Check {
+    pub fn restart(&mut self, sent: bool, reboot: bool, back: bool) -> Check {
         self.process.end();
         self.store.crash(sent);
         self.absorb()?;
@@ -319,10 +410,39 @@ impl Machine {
             let backing = self.backing.clone();
             self.store.reopen(|| open(&backing));
         }
-        self.process = start(&self.clock, &self.kernel, &self.policies, &self.store, self.boots)?;
+        self.observe();
+        if let Some((text, pools)) = self.exported.as_ref().filter(|_| back) {
+            self.model.restoring = Some(pools.clone());
+            self.store.restore(read_export(&mut &text[..]).unwrap()).unwrap();
+            self.absorb()?;
+        }
+        self.process = start(self.ports(), self.boots, self.went_back(reboot))?;
+        self.model.env.epoch = self.store.identity().epoch.0;
+        // Nothing of an earlier boot lives.
+        self.model.strict &= !reboot;
         self.observe();
         self.model.restarted();
         self.remembers()
+    }
+
+    /// As the daemon does it: the store is an older one than was seen in this boot, or a new one of which it was not
+    /// found out yet what is alive. Then it begins a new life.
+    fn went_back(&self, reboot: bool) -> Option<String> {
+        let back = !reboot && self.store.identity().epoch.0 != self.mark;
+        if back {
+            self.process.runtime.block_on(self.store.raise_epoch()).unwrap();
+        }
+        back.then(|| "the store went back".to_owned())
+    }
+
+    fn ports(&self) -> Ports {
+        Ports {
+            store: self.store.clone(),
+            policies: self.policies.clone(),
+            kernel: self.kernel.clone(),
+            wire: Some(self.wire.clone()),
+            clock: self.clock.clone(),
+        }
     }
 
     /// What was durable is there, and what was answered is still answered for.
@@ -378,27 +498,14 @@ fn open(backing: &Backing) -> Arc<dyn Store> {
     }
 }
 
-fn start(
-    clock: &Arc<HandClock>,
-    kernel: &Arc<FakeKernel>,
-    policies: &Arc<FakePolicies>,
-    store: &Arc<SimStore>,
-    boot: u64,
-) -> Check<Process> {
+fn start(ports: Ports, boot: u64, went_back: Option<String>) -> Check<Process> {
     let node = NodeRef {
         name: "node".into(),
         uid: "".into(),
         agent: "agent".into(),
         boot: boot_name(boot).into(),
     };
-    let ports = Ports {
-        store: store.clone(),
-        policies: policies.clone(),
-        kernel: kernel.clone(),
-        wire: None,
-        clock: clock.clone(),
-    };
-    let options = Options { rows_kept: ROWS_KEPT, inline: true, ..Options::new(node) };
+    let options = Options { rows_kept: ROWS_KEPT, inline: true, went_back, ..Options::new(node) };
     let engine = Engine::start(ports, options);
     let engine = engine.map_err(|error| Breach(format!("the engine does not start: {error}")))?;
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

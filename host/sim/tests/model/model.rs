@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use tenure_core::lease::{Attachment, Lease, LeaseKey, LeaseState};
+use tenure_core::lease::{Attachment, Lease, LeaseKey, LeaseState, QuarantineCause};
 use tenure_sim::{Event, FakeKernel, Times};
 
 use crate::cast::{At, at, key};
@@ -49,6 +50,8 @@ pub struct Link {
     /// Nobody can know of it any more, and by no fault of the engine: its holder told of another namespace, an
     /// operator freed it alive, or the store went back in time.
     pub abandoned: bool,
+    /// The store knew nothing of it once it had gone back in time; a census must find it before anything is given.
+    pub lost: bool,
 }
 
 pub struct Model {
@@ -65,6 +68,14 @@ pub struct Model {
     version: u64,
     /// The ledger may know something else than the store: a row could not be read after a failure.
     pub doubt: bool,
+    /// A census may be taken: something began since the last one that was surely complete.
+    pub unsettled: bool,
+    /// Since the store went back in time no census can have been complete: a silent probe alone permits an address.
+    pub strict: bool,
+    /// When a census last could not be complete, in the time of this process.
+    lacked_at: Option<u64>,
+    /// The pools of an export that is put in the place of the store while no daemon runs.
+    pub restoring: Option<std::rc::Rc<Pools>>,
     /// What this history came to, and how often.
     reached: RefCell<BTreeMap<&'static str, u64>>,
 }
@@ -84,6 +95,10 @@ impl Model {
             looks: Looks::default(),
             version: 0,
             doubt: false,
+            unsettled: true,
+            strict: false,
+            lacked_at: None,
+            restoring: None,
             reached: RefCell::default(),
         }
     }
@@ -113,7 +128,7 @@ impl Model {
 
     pub fn set_link(&mut self, cookie: u64, at: At, up: bool) {
         let now = self.env.times.real;
-        let link = Link { up, down_at: 0, abandoned: false };
+        let link = Link { up, down_at: 0, abandoned: false, lost: false };
         let link = self.links.entry((cookie, at)).or_insert(link);
         if link.up && !up {
             link.down_at = now;
@@ -121,8 +136,44 @@ impl Model {
         link.up = up;
     }
 
+    /// What stands on the links of living namespaces now.
+    pub fn links_now(&mut self) {
+        let up = self
+            .links
+            .iter()
+            .filter(|((cookie, _), link)| link.up && self.kernel.is_alive(*cookie));
+        let linked = up.map(|((cookie, at), _)| (*cookie, key(*at).address)).collect();
+        if *self.env.linked != linked {
+            self.env.linked = std::rc::Rc::new(linked);
+        }
+    }
+
+    /// Who answers on the wire: foreign machines, and all that stands on links.
+    pub fn on_wire(&self) -> BTreeSet<IpAddr> {
+        let linked = self.env.linked.iter().map(|(_, address)| *address);
+        linked.chain(self.env.foreign.iter().copied()).collect()
+    }
+
+    /// Whether a census could be complete now.
+    pub fn census_may_be(&mut self) {
+        if self.env.tells_all() {
+            self.strict = false;
+        } else {
+            self.lacked_at = Some(self.env.times.mono);
+        }
+    }
+
+    /// Whether a census of now may be lacking: it is taken again only some seconds after one that was not complete.
+    pub fn may_lack(&self) -> bool {
+        const CENSUSES_APART: u64 = 5_000;
+        let now = self.env.times.mono;
+        !self.env.tells_all() || self.lacked_at.is_some_and(|at| now - at < CENSUSES_APART)
+    }
+
     /// The process ended: all that it had observed is lost.
     pub fn restarted(&mut self) {
+        self.unsettled = true;
+        self.lacked_at = None;
         for known in self.rows.values_mut() {
             (known.since, known.latest) = (self.env.times.mono, self.env.times.mono);
             known.expired = false;
@@ -179,7 +230,7 @@ impl Model {
         for (at, after) in &changes {
             rows::change(self, time, *at, after.as_ref(), flights)?;
         }
-        rows::whole_sets(&changes)?;
+        rows::whole_sets(self, &changes)?;
         self.tell_flights(&changes, flights);
         for (at, after) in &changes {
             self.end_claim(*at, after.as_ref());
@@ -213,12 +264,14 @@ impl Model {
         for (at, after) in changes {
             let before = self.rows.get(at).filter(|known| known.lease.has_holder());
             match after {
-                Some(lease) if lease.is_bound() => {
+                Some(lease) if rows::is_held_by_add(lease, before.map(|b| &b.lease)) => {
                     let set = sets.entry(&lease.attachment).or_default();
                     set.0.insert(*at);
                     set.1 |= before.is_none();
                 }
-                Some(Lease { state: LeaseState::Quarantined { .. }, .. }) => {}
+                Some(lease)
+                    if lease.has_holder()
+                        && before.is_none_or(|b| b.lease.attachment == lease.attachment) => {}
                 _ => {
                     let holder = before.map(|known| &known.lease.attachment);
                     let of_holder = |flight: &&mut Flight| holder.is_some_and(|h| flight.is_of(h));
@@ -229,6 +282,9 @@ impl Model {
         for (attachment, set) in sets {
             for flight in flights.iter_mut().filter(|flight| flight.is_of(attachment)) {
                 flight.bound.push(set.clone());
+                if set.1 {
+                    flight.fresh.extend(&set.0);
+                }
             }
         }
     }
@@ -256,13 +312,15 @@ impl Model {
             LeaseState::Released { proof: tenure_core::lease::Proof::Operator, .. }
         );
         for ((cookie, _), link) in self.links.iter_mut().filter(|((_, a), _)| *a == at) {
-            let moved = after.is_bound() && Some(*cookie) != here;
-            link.abandoned |= moved || by_operator;
+            let its = Some(*cookie) == here;
+            link.abandoned |= (after.is_bound() && !its) || by_operator;
+            if its && after.has_holder() {
+                (link.abandoned, link.lost) = (false, false);
+            }
         }
     }
 
-    /// The store went back in time. Until the engine learns what lives before it serves again, it cannot know of those
-    /// who came after the export: DESIGN section 5, new epoch.
+    /// The store went back in time. Of those who came after the export only a census can know: DESIGN section 5, new epoch.
     fn imported(
         &mut self,
         time: Times,
@@ -278,8 +336,11 @@ impl Model {
             crate::world::Call::Import(pools) => Some(pools.clone()),
             _ => None,
         });
-        let Some(pools) = imports.last() else { breach!("an import that nobody asked for") };
+        let Some(pools) = imports.last().or(self.restoring.take()) else {
+            breach!("an import that nobody asked for")
+        };
         self.env.pools = pools;
+        (self.unsettled, self.strict) = (true, !self.env.tells_all());
         self.reach("imported");
         self.env.epoch = epoch;
         let (rows, boot) = (&self.rows, &self.boot);
@@ -300,7 +361,7 @@ impl Model {
             let known = lease.is_some_and(|lease| {
                 *lease.node.boot == **boot && lease.netns.is_some_and(|n| n.cookie == *cookie)
             });
-            link.abandoned |= !known;
+            link.lost |= !known && link.up;
         }
         for flight in flights {
             (flight.released, flight.imported) = (true, true);
@@ -314,7 +375,10 @@ impl Model {
         let held = || self.rows.iter().filter(|(_, known)| known.lease.has_holder());
         let mut sets = BTreeSet::new();
         let mut keys = BTreeSet::new();
-        for (at, Known { lease, .. }) in held() {
+        let found = |lease: &Lease| {
+            matches!(lease.state, LeaseState::Quarantined { cause: QuarantineCause::Found, .. })
+        };
+        for (at, Known { lease, .. }) in held().filter(|(_, known)| !found(&known.lease)) {
             let family = key(*at).family();
             if !sets.insert((&lease.attachment, family)) {
                 breach!("I4: {} has two addresses of one family", lease.attachment);

@@ -29,8 +29,9 @@ pub enum Op {
     Reserve { slot: u8, from: Option<u8> },
     /// The operator exports the store.
     Export,
-    /// The daemon dies and starts again; what waited at the gate was sent in the last moment, or was not.
-    Restart { sent: bool, reboot: bool },
+    /// The daemon dies and starts again; what waited at the gate was sent in the last moment, or was not. Meanwhile the
+    /// last export may have been put in the place of the store.
+    Restart { sent: bool, reboot: bool, back: bool },
     /// Time passes.
     Pass { ms: u32 },
     /// Somebody sets the wall clock.
@@ -47,6 +48,10 @@ pub enum Op {
     Silent { steps: u8 },
     /// The witness cannot tell about one namespace for some steps.
     Unsure { who: u8, steps: u8 },
+    /// A foreign machine on the wire takes an address, or lets it go.
+    Foreign { address: u8, answers: bool },
+    /// Nothing is heard on the wire for some steps.
+    Deaf { steps: u8 },
     /// The reclaim policy says other figures.
     Verdict { number: u8 },
     /// Calls of the store are held back for some steps.
@@ -99,6 +104,10 @@ pub struct Add {
     pub netns: NetnsAt,
     /// The main plugin sets the links at once after a good answer.
     pub link: bool,
+    /// How long it waits for an address.
+    pub wait_s: u8,
+    /// The kind of network is one on which addresses can be probed.
+    pub wire: bool,
 }
 
 /// What is wanted before anything else, and by whose word.
@@ -198,8 +207,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         (1, Just(Op::Export).boxed()),
         (
             3,
-            (any_bool(), prop::bool::weighted(0.3))
-                .prop_map(|(sent, reboot)| Op::Restart { sent, reboot })
+            (any_bool(), prop::bool::weighted(0.3), prop::bool::weighted(0.2))
+                .prop_map(|(sent, reboot, back)| Op::Restart { sent, reboot, back })
                 .boxed(),
         ),
         (22, time().prop_map(|ms| Op::Pass { ms }).boxed()),
@@ -227,6 +236,13 @@ pub fn op() -> impl Strategy<Value = Op> {
         (7, (who(), prop::bool::weighted(0.4)).prop_map(|(who, up)| Op::Link { who, up }).boxed()),
         (2, steps(6).prop_map(|steps| Op::Silent { steps }).boxed()),
         (3, (who(), steps(9)).prop_map(|(who, steps)| Op::Unsure { who, steps }).boxed()),
+        (
+            3,
+            (0u8..26, prop::bool::weighted(0.6))
+                .prop_map(|(address, answers)| Op::Foreign { address, answers })
+                .boxed(),
+        ),
+        (1, steps(4).prop_map(|steps| Op::Deaf { steps }).boxed()),
         (2, (0u8..7).prop_map(|number| Op::Verdict { number }).boxed()),
         (5, (held_at(), steps(5)).prop_map(|(at, steps)| Op::Hold { at, steps }).boxed()),
         (3, (fault(), 1u8..4).prop_map(|(fault, nth)| Op::Fault { fault, nth }).boxed()),
@@ -299,8 +315,10 @@ fn add() -> impl Strategy<Value = Add> {
         ranking,
         netns,
         prop::bool::weighted(0.6),
+        prop_oneof![5 => Just(0u8), 1 => 1u8..5],
+        prop::bool::weighted(0.4),
     );
-    parts.prop_map(|(who, config, pools, wish, ranking, netns, link)| Add {
+    parts.prop_map(|(who, config, pools, wish, ranking, netns, link, wait_s, wire)| Add {
         who,
         config,
         pools,
@@ -308,6 +326,8 @@ fn add() -> impl Strategy<Value = Add> {
         ranking,
         netns,
         link,
+        wait_s,
+        wire,
     })
 }
 

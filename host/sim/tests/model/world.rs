@@ -2,12 +2,14 @@
 //! under way, and the calls themselves.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tenure_core::address::Family;
 use tenure_core::decision::Verdict;
 use tenure_core::lease::{Attachment, Generation};
 use tenure_core::name::PoolName;
+use tenure_core::objects::Object;
 use tenure_engine::{
     AddAnswer, AddRequest, CheckRequest, DelRequest, EngineError, GcAnswer, GcRequest, LeaseView,
     ReleaseRequest, Swept,
@@ -114,6 +116,22 @@ pub struct Env {
     pub verdict: Verdict,
     pub silent: bool,
     pub unsure: BTreeSet<u64>,
+    /// One of those lives: a census cannot be complete.
+    pub lacking: bool,
+    /// Nothing is heard on the wire.
+    pub deaf: bool,
+    /// Foreign machines on the wire.
+    pub foreign: Rc<BTreeSet<IpAddr>>,
+    /// Living namespaces and the addresses on their links.
+    pub linked: Rc<BTreeSet<(u64, IpAddr)>>,
+}
+
+/// What a probe on the wire hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Answer,
+    Silence,
+    Nothing,
 }
 
 /// A call to the engine.
@@ -127,6 +145,7 @@ pub enum Call {
     Watch,
     Release(ReleaseRequest),
     Import(Rc<Pools>),
+    Apply(Box<Object>),
 }
 
 #[derive(Debug, Clone)]
@@ -169,6 +188,13 @@ pub struct Flight {
     pub is_new: bool,
     /// Its caller has gone away.
     pub hung_up: bool,
+    /// Which of all calls it is.
+    pub number: u64,
+    /// It certainly stands in line for an address, since an earlier step; the time of this process in which that was first
+    /// seen.
+    pub waits: Option<u64>,
+    /// Addresses that were bound for it in this step, and had no holder before.
+    pub fresh: Vec<At>,
     pub task: JoinHandle<Answer>,
 }
 
@@ -193,6 +219,10 @@ impl AddCall {
             Wish::Sticky { key, .. } => Some(key_name(*key)),
             _ => None,
         }
+    }
+
+    pub fn wait_ms(&self) -> u64 {
+        u64::from(self.add.wait_s) * 1000
     }
 
     /// Whether the namespace could be seen, as far as the call says.
@@ -249,7 +279,9 @@ impl Flight {
         let last = self.window.last_mut().unwrap();
         let same = Rc::ptr_eq(&last.pools, &env.pools)
             && (last.times, last.epoch) == (env.times, env.epoch)
-            && (last.silent, &last.unsure, last.verdict) == (env.silent, &env.unsure, env.verdict);
+            && (last.silent, &last.unsure, last.lacking, last.verdict)
+                == (env.silent, &env.unsure, env.lacking, env.verdict)
+            && (last.deaf, &last.foreign, &last.linked) == (env.deaf, &env.foreign, &env.linked);
         if !same {
             self.window.push(env.clone());
         }
@@ -260,6 +292,23 @@ impl Env {
     /// Whether the witness can tell about this namespace.
     pub fn tells(&self, cookie: u64) -> bool {
         !self.silent && !self.unsure.contains(&cookie)
+    }
+
+    /// Whether a census would be complete.
+    pub fn tells_all(&self) -> bool {
+        !self.silent && !self.lacking
+    }
+
+    /// What a probe would hear of an address.
+    pub fn heard(&self, address: IpAddr) -> Heard {
+        if self.deaf {
+            Heard::Nothing
+        } else if self.foreign.contains(&address) || self.linked.iter().any(|(_, a)| *a == address)
+        {
+            Heard::Answer
+        } else {
+            Heard::Silence
+        }
     }
 }
 

@@ -47,7 +47,9 @@ impl Model {
                 }
             }
             (Call::Sweep, Answer::Sweep(Err(error)))
-            | (Call::Import(_), Answer::Done(Err(error))) => self.excused(flight, error),
+            | (Call::Import(_) | Call::Apply(_), Answer::Done(Err(error))) => {
+                self.excused(flight, error)
+            }
             (Call::Release(request), Answer::Release(outcome)) => match &**outcome {
                 Err(error) => self.refused_by_hand(flight, request, error),
                 Ok(_) => Ok(()),
@@ -114,7 +116,12 @@ impl Model {
         if error.kind() == Kind::Bug {
             breach!("{error}");
         }
-        if !flight.alone || self.doubt {
+        self.has_waited(flight, call, error)?;
+        if error.code() == "UNSETTLED" && !(self.unsettled && (self.may_lack() || flight.imported))
+        {
+            breach!("{}: {error}", call.request.attachment);
+        }
+        if !flight.alone || self.doubt || error.code() == "UNSETTLED" {
             return Ok(());
         }
         let rows: Vec<(At, &Lease)> =
@@ -145,6 +152,20 @@ impl Model {
         Ok(())
     }
 
+    /// An ADD that may wait is not refused before its time for what may come.
+    fn has_waited(&self, flight: &Flight, call: &AddCall, error: &EngineError) -> Check {
+        let may_come =
+            matches!(error.code(), "POOL_EXHAUSTED" | "KEY_HELD" | "ADDRESS_UNAVAILABLE");
+        let waited = self.env.times.mono - flight.began().times.mono;
+        if may_come && error.kind() == Kind::Retry {
+            self.reach(if call.add.wait_s > 0 { "waited in vain" } else { "refused at once" });
+            if waited < call.wait_ms() {
+                breach!("{} was refused after {waited} ms: {error}", call.request.attachment);
+            }
+        }
+        Ok(())
+    }
+
     /// The old home of a row cannot be called gone, or is the one of now.
     fn stands(&self, flight: &Flight, at: At, lease: &Lease, call: &AddCall) -> bool {
         let here = *lease.node.boot == *self.boot
@@ -166,7 +187,7 @@ impl Model {
     }
 
     /// Certainly could be given to anybody now.
-    fn is_available(&self, at: At) -> bool {
+    pub fn is_available(&self, at: At) -> bool {
         let row = self.rows.get(&at);
         self.env.pools.usable(at)
             && row.is_none_or(|row| {

@@ -67,7 +67,7 @@ impl Model {
         for at in addresses(pool) {
             let row = self.rows.get(&at);
             if !self.env.pools.has(at) {
-                least.out_of_range += u128::from(row.is_some_and(|row| row.lease.has_holder()));
+                least.out_of_range += u128::from(row.is_some_and(|row| !row.lease.is_released()));
                 continue;
             }
             least.size += 1;
@@ -126,7 +126,7 @@ impl Model {
     /// No proof of the end of its holder is still to come, or settling.
     fn has_settled(&self, lease: &Lease, proof: Proof) -> bool {
         let here = *lease.node.boot == *self.boot;
-        proof != Proof::None
+        !matches!(proof, Proof::None | Proof::Operator)
             || !here
             || lease.netns.is_none_or(|netns| self.kernel.is_alive(netns.cookie))
     }

@@ -10,6 +10,7 @@ use tenure_engine::Swept;
 
 use crate::cast::{At, at, key};
 use crate::model::Model;
+use crate::rules::rows::is_contested;
 use crate::world::{Check, Env, Flight, breach};
 
 /// An unbroken series of looks that said gone, in the time of this process.
@@ -31,7 +32,8 @@ pub struct Looks {
 impl Looks {
     /// Whether a row may be taken back by this sweep.
     pub fn may_reclaim(&self, at: At, version: u64, flight: &Flight) -> Check {
-        let now = flight.began().times.mono;
+        let last = flight.window.last().unwrap_or_else(|| flight.began());
+        let now = if flight.alone { flight.began() } else { last }.times.mono;
         let series = self.possible.get(&at).filter(|series| series.version == version);
         let Some(series) = series else {
             breach!("I7: {} was reclaimed and no look had said gone", key(at));
@@ -76,8 +78,17 @@ impl Model {
         self.sweep_looks(false);
         self.looks.certain = certain;
         for (at, series) in possible {
-            self.looks.possible.insert(at, series);
+            if self.rows.get(&at).is_some_and(|known| known.version == series.version) {
+                self.looks.possible.insert(at, series);
+            }
         }
+    }
+
+    /// One of several claimants may be gone, and not the others.
+    pub fn is_claimed(&self, at: At) -> bool {
+        let contested = self.rows.get(&at).is_some_and(|known| is_contested(&known.lease));
+        let mut links = self.env.linked.iter();
+        contested && (!self.env.tells_all() || links.any(|(_, on)| *on == key(at).address))
     }
 
     pub fn seems_gone(&self, lease: &Lease) -> bool {
@@ -97,7 +108,7 @@ impl Model {
                 .rows
                 .get(at)
                 .is_some_and(|known| known.lease.has_holder() && known.version == series.version);
-            if due && still {
+            if due && still && !self.is_claimed(*at) {
                 breach!("I6: {} is gone for long, and a sweep left it", key(*at));
             }
         }
