@@ -35,8 +35,12 @@ pub const WAITERS: usize = 1024;
 /// An address for which a foreign machine answered is asked for again after so long.
 pub const PROBES_APART: Duration = Duration::from_secs(60);
 
+/// After a store went back in time, all links are looked at once more after so long: whoever was answered just before has
+/// its links up by then, or its runtime has given up.
+pub const CENSUS_AGAIN: Duration = Duration::from_secs(120);
+
 /// A figure as documentation shows it: what it is, its default, where it is set.
-pub const TABLE: [(&str, &str, &str); 14] = [
+pub const TABLE: [(&str, &str, &str); 15] = [
     ("sweep interval, jittered", "30 s", "`[reclaim] sweep`"),
     ("looks for a proof, and how far apart", "2, 1 s", "fixed"),
     ("grace", "2 s", "policy hook `reclaim`, `spec.limits`"),
@@ -50,6 +54,7 @@ pub const TABLE: [(&str, &str, &str); 14] = [
     ("wait inside an ADD", "30 s", "`ipam.waitSeconds`"),
     ("ADDs that wait for one pool", "1024", "fixed"),
     ("before an address that answered is probed again", "60 s", "fixed"),
+    ("second census after the store went back", "120 s", "fixed"),
     ("events of the history", "100000", "`[store] historyEvents`"),
 ];
 
@@ -75,6 +80,7 @@ mod tests {
             seconds(ADD_WAIT),
             WAITERS.to_string(),
             seconds(PROBES_APART),
+            seconds(CENSUS_AGAIN),
             crate::history::EVENTS_KEPT.to_string(),
         ];
         let shown: Vec<_> = TABLE.iter().map(|(_, value, _)| *value).collect();

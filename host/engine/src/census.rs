@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::address::Family;
+use tenure_core::defaults::CENSUS_AGAIN;
 use tenure_core::judge::{Finding, find};
 use tenure_core::lease::{
-    Attachment, AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns, Owner, QuarantineCause,
+    Attachment, AttemptId, Generation, Lease, LeaseKey, LeaseState, Owner, QuarantineCause,
 };
-use tenure_core::ledger::{Home, Slot, Status};
+use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
 use tenure_core::ports::{Census, KernelLook, Place, Sighting};
 use tenure_core::time::{Moment, WallMs};
@@ -29,6 +30,7 @@ use tenure_store::{Row, Write};
 
 use crate::add::random;
 use crate::assess::evidence_of;
+use crate::engine::State;
 use crate::{Engine, EngineError};
 
 /// A census that was not complete is taken again after so long.
@@ -46,14 +48,23 @@ pub(crate) struct Unsettled {
     pub(crate) why: String,
     /// When the last census was taken.
     tried: Option<Moment>,
+    /// Who held what of this machine before the store was replaced: their links may not be up yet.
+    remembered: Vec<RowAt>,
 }
 
 /// An address that stands on a link where the store has none.
 struct Claim {
     key: LeaseKey,
     slot: Option<Slot>,
-    sighting: Sighting,
+    holder: Unknown,
     against: Against,
+}
+
+/// A holder of which nothing is known but where it is.
+#[derive(Debug, Clone)]
+struct Unknown {
+    place: Option<Place>,
+    ifname: String,
 }
 
 /// Whom it would take the address from.
@@ -66,8 +77,19 @@ enum Against {
 }
 
 impl Unsettled {
+    /// After an import, in place of what was known before.
+    pub(crate) fn after_import(before: &State) -> Self {
+        let is_held = |slot: &Slot| slot.has_holder() && slot.home == Home::Here;
+        let held = before.ledger.rows_at(&before.ledger.keys_where(is_held), is_held);
+        let earlier = before.unsettled.iter().flat_map(|unsettled| unsettled.remembered.clone());
+        Self {
+            remembered: earlier.chain(held).collect(),
+            ..Self::new(true, "the store was replaced by an import")
+        }
+    }
+
     pub(crate) fn new(strict: bool, why: impl Into<String>) -> Self {
-        Self { strict, why: why.into(), tried: None }
+        Self { strict, why: why.into(), tried: None, remembered: Vec::new() }
     }
 }
 
@@ -96,8 +118,17 @@ impl Engine {
 
     /// Takes a census, if one is due; false if rows or pools changed under it, so that another one is needed.
     async fn census_says_all(self: &Arc<Self>) -> Result<bool, EngineError> {
-        if self.state.lock().unsettled.is_none() {
-            return Ok(true);
+        {
+            let now = self.now().moment;
+            let mut state = self.state.lock();
+            if state.census_again.is_some_and(|due| due <= now) {
+                state.census_again = None;
+                let why = "the store went back while containers were on their way";
+                state.unsettled.get_or_insert_with(|| Unsettled::new(false, why));
+            }
+            if state.unsettled.is_none() {
+                return Ok(true);
+            }
         }
         let _one = self.settling.lock().await;
         let now = self.now().moment;
@@ -114,7 +145,7 @@ impl Engine {
         let taken = self.in_background(|engine| engine.ports.kernel.census()).await?;
         let lacking = match taken {
             Ok(Census { sightings, incomplete }) => {
-                if !self.take_in(sightings, before).await? {
+                if !self.take_in((sightings, unsettled.remembered.clone()), before).await? {
                     return Ok(false);
                 }
                 incomplete
@@ -145,6 +176,9 @@ impl Engine {
                         lacking,
                         "the census of this machine is not complete; the store is believed"
                     );
+                }
+                if unsettled.strict {
+                    state.census_again = Some(now.plus(CENSUS_AGAIN));
                 }
                 state.unsettled = None;
                 state.waiting.wake();
@@ -197,10 +231,10 @@ impl Engine {
     /// Quarantines what the store does not know of; false if some of it changed hands meanwhile.
     async fn take_in(
         self: &Arc<Self>,
-        sightings: Vec<Sighting>,
+        seen: (Vec<Sighting>, Vec<RowAt>),
         before: HashMap<LeaseKey, u64>,
     ) -> Result<bool, EngineError> {
-        let found = self.in_background(move |engine| engine.claims(sightings, &before)).await?;
+        let found = self.in_background(move |engine| engine.claims(seen, &before)).await?;
         let (claims, mut all) = found;
         let mut writes = Vec::new();
         for claim in claims {
@@ -227,7 +261,7 @@ impl Engine {
     /// them. Of two namespaces with one address the first one found counts.
     fn claims(
         &self,
-        sightings: Vec<Sighting>,
+        (sightings, remembered): (Vec<Sighting>, Vec<RowAt>),
         before: &HashMap<LeaseKey, u64>,
     ) -> (Vec<Claim>, bool) {
         let look = self.ports.kernel.look().ok();
@@ -255,9 +289,42 @@ impl Engine {
                 } else if let Some(against) = weigh(look.as_deref(), slot.as_ref(), sighting.place)
                 {
                     claimed.insert(key.clone());
-                    claims.push(Claim { key, slot, sighting: sighting.clone(), against });
+                    let (place, ifname) = (Some(sighting.place), sighting.ifname.clone());
+                    claims.push(Claim { key, slot, holder: Unknown { place, ifname }, against });
                 }
             }
+        }
+        for RowAt { key, slot: held } in remembered {
+            let slot = {
+                let state = self.state.lock();
+                let slot = state.ledger.slot(&key);
+                if claimed.contains(&key) || (slot.is_none() && !state.ledger.is_usable(&key)) {
+                    continue;
+                }
+                slot.filter(is_in_store)
+            };
+            let is_same = |slot: Slot| {
+                slot.has_holder()
+                    && slot.home == Home::Here
+                    && (slot.netns, slot.attachment) == (held.netns, held.attachment)
+            };
+            let is_over = matches!(find(&evidence_of(look.as_deref(), &held)), Finding::Dead(_));
+            if is_over || slot.is_some_and(is_same) {
+                continue;
+            }
+            if !as_before(&key, &slot) {
+                all = false;
+                continue;
+            }
+            let lives = |slot: Slot| {
+                let found = find(&evidence_of(look.as_deref(), &slot));
+                slot.has_holder() && !matches!(found, Finding::Dead(_))
+            };
+            let against = if slot.is_some_and(lives) { Against::Holder } else { Against::Nobody };
+            claimed.insert(key.clone());
+            let place = held.netns.map(Place::Netns);
+            let holder = Unknown { place, ifname: UNKNOWN.to_owned() };
+            claims.push(Claim { key, slot, holder, against });
         }
         (claims, all)
     }
@@ -296,9 +363,9 @@ impl Engine {
 
     /// What is written because of a claim.
     async fn answered(&self, claim: Claim) -> Result<Answer, EngineError> {
-        let Claim { key, slot, sighting, against } = claim;
+        let Claim { key, slot, holder, against } = claim;
         let Some(slot) = slot else {
-            let lease = self.stranger(&key, &sighting, None)?;
+            let lease = self.stranger(&key, &holder, None)?;
             return Ok(Answer::Write(Box::new(Write::Create(lease))));
         };
         let Some(row) = self.ports.store.get(&key).await? else { return Ok(Answer::Changed) };
@@ -314,7 +381,7 @@ impl Engine {
                 lease.state = LeaseState::Quarantined { at: self.now().wall, cause };
                 lease
             }
-            Against::Nobody => self.stranger(&key, &sighting, Some(&lease))?,
+            Against::Nobody => self.stranger(&key, &holder, Some(&lease))?,
         };
         Ok(Answer::Write(Box::new(Write::Replace { lease, expect: revision })))
     }
@@ -323,24 +390,26 @@ impl Engine {
     fn stranger(
         &self,
         key: &LeaseKey,
-        sighting: &Sighting,
+        holder: &Unknown,
         before: Option<&Lease>,
     ) -> Result<Lease, EngineError> {
-        let (netns, container) = match sighting.place {
-            Place::Netns(netns) => (Some(netns), format!("netns-{}", netns.ino)),
-            Place::Hidden { nsid } => (None::<Netns>, format!("nsid-{nsid}")),
+        let (netns, container) = match holder.place {
+            Some(Place::Netns(netns)) => (Some(netns), format!("netns-{}", netns.ino)),
+            Some(Place::Hidden { nsid }) => (None, format!("nsid-{nsid}")),
+            None => (None, UNKNOWN.to_owned()),
         };
         let now = self.now();
         let pool = {
             let state = self.state.lock();
             let pool = state.ledger.pool_at(key);
-            pool.map(|pool| pool.name.clone()).ok_or(EngineError::Overtaken)?
+            let pool = pool.map(|pool| pool.name.clone());
+            pool.or_else(|| before.map(|row| row.pool.clone())).ok_or(EngineError::Overtaken)?
         };
         Ok(Lease {
             address: key.address,
             pool,
             space: key.space.clone(),
-            attachment: unknown_holder(container, &sighting.ifname)?,
+            attachment: unknown_holder(container, &holder.ifname)?,
             owner: Owner::default(),
             node: self.options.node.clone(),
             netns,

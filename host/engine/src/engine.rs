@@ -10,10 +10,10 @@ use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
 use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
-use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
+use tenure_core::objects::{Object, PolicySource, PoolSpec, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies, Wire};
-use tenure_core::time::Clock;
+use tenure_core::time::{Clock, Moment};
 use tenure_store::{Contents, ImportMode, Row, Store};
 use tokio::sync::{Notify, RwLock, Semaphore};
 
@@ -105,6 +105,12 @@ pub(crate) struct State {
     pub(crate) waiting: Waiting,
     /// Set until it is known what is alive on this machine.
     pub(crate) unsettled: Option<Unsettled>,
+    /// The store went back in the life of this daemon.
+    pub(crate) went_back: bool,
+    /// Addresses that are not handed out: a census passes them over.
+    pub(crate) reservations: Vec<Reservation>,
+    /// When another census is due after the store went back: who was on the way then has its links up.
+    pub(crate) census_again: Option<Moment>,
 }
 
 // === impl Options ===
@@ -135,6 +141,7 @@ impl Engine {
         state.configure(&ports.store.objects()?, now)?;
         if let Some(why) = &options.went_back {
             state.unsettled = Some(Unsettled::new(true, why));
+            state.went_back = true;
         }
         Ok(Arc::new(Self {
             jobs: Arc::new(Semaphore::new(options.jobs.max(1))),
@@ -203,9 +210,10 @@ impl Engine {
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger, self.epoch());
         state.configure(&self.ports.store.objects()?, now)?;
-        state.unsettled = Some(Unsettled::new(true, "the store was replaced by an import"));
         {
             let mut present = self.state.lock();
+            state.unsettled = Some(Unsettled::after_import(&present));
+            state.went_back = true;
             // Whoever waits goes on waiting; the pools are other ones perhaps.
             state.waiting = std::mem::take(&mut present.waiting);
             state.waiting.wake_all();
@@ -304,6 +312,9 @@ impl State {
             keys_in_flight: HashSet::new(),
             waiting: Waiting::default(),
             unsettled: None,
+            census_again: None,
+            went_back: false,
+            reservations: Vec::new(),
         }
     }
 
@@ -312,8 +323,10 @@ impl State {
         let before = self.ledger.pool_named(&pool.name).and_then(|index| self.ledger.pool(index));
         let spec = &pool.spec;
         before.map(|before| &before.spec).is_none_or(|before| {
-            (before.cidr, &before.ranges, &before.exclude)
-                != (spec.cidr, &spec.ranges, &spec.exclude)
+            let hosts = |spec: &PoolSpec| {
+                (spec.cidr, spec.ranges.clone(), spec.exclude.clone(), spec.gateway)
+            };
+            hosts(before) != hosts(spec) || (before.disabled && !spec.disabled)
         })
     }
 
@@ -323,9 +336,15 @@ impl State {
         let facts =
             |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
         self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
-        if self.unsettled.is_none() && pools.iter().any(|pool| self.is_wider(pool)) {
-            self.unsettled = Some(Unsettled::new(false, "a pool is new"));
+        let is_lifted = |before: &Reservation| !reservations.contains(before);
+        let wider =
+            pools.iter().any(|pool| self.is_wider(pool)) || self.reservations.iter().any(is_lifted);
+        if wider && self.unsettled.is_none() {
+            // What the store forgot when it went back may live there.
+            let strict = self.went_back;
+            self.unsettled = Some(Unsettled::new(strict, "a pool has addresses that it had not"));
         }
+        self.reservations.clone_from(&reservations);
         self.ledger.configure(pools, &reservations, now);
         self.waiting.wake_all();
         Ok(())

@@ -129,6 +129,11 @@ impl SimStore {
         self.state.lock().faults.clear();
     }
 
+    /// Whether a commit to come shall fail.
+    pub fn will_fail(&self) -> bool {
+        !self.state.lock().faults.is_empty()
+    }
+
     /// How many commits have failed as asked.
     pub fn failed(&self) -> u64 {
         self.state.lock().failed

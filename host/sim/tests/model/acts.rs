@@ -184,7 +184,10 @@ impl Machine {
                 let slot = usize::from(*slot);
                 match from {
                     Some(from) => self.apply(reservation(slot, *from))?,
-                    None => drop(self.delete(ObjectKind::IPReservation, &slot_name(slot))),
+                    None => {
+                        self.model.unsettled = true;
+                        drop(self.delete(ObjectKind::IPReservation, &slot_name(slot)));
+                    }
                 }
                 self.model.set_pools(|written| written.reserved[slot] = *from);
                 Ok(())

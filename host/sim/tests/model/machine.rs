@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::lease::NodeRef;
-use tenure_engine::{Engine, Options, Ports, SpoolInstant};
+use tenure_engine::{AddAnswer, Engine, Options, Ports, SpoolInstant};
 use tenure_sim::{FakeKernel, FakePolicies, FakeWire, Gate, HandClock, MemoryDisk, SimStore};
 use tenure_store::{MemoryStore, RedbOptions, RedbStore, Store, read_export};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cast::{FIRST_SHAPES, PLACES, key, shape};
+use crate::cast::{FIRST_SHAPES, PLACES, addresses, key, shape};
 use crate::model::Model;
 use crate::ops::{Op, Ranking, Wish};
 use crate::trace::Trace;
@@ -156,9 +156,12 @@ impl Machine {
         self.observe();
         self.wire.set_all(self.model.on_wire());
         // It looks at once, unless it has to write what a census found first, or to wait for another sweep.
-        let free = self.timers.hold == 0 && !self.model.doubt;
+        let free = self.timers.hold == 0 && !self.model.doubt && !self.store.will_fail();
         for flight in self.flights.iter().filter(|flight| matches!(flight.call, Call::Sweep)) {
-            self.model.sweep_looks(flight.is_new && flight.alone && free);
+            match flight.is_new && flight.alone {
+                true => self.model.sweep_looks(free),
+                false => self.model.late_looks(),
+            }
         }
         self.run();
         let failed = self.store.failed() != failed;
@@ -249,7 +252,7 @@ impl Machine {
         if failed || self.timers.reads > 0 {
             self.flights.iter_mut().for_each(|flight| flight.alone = false);
         }
-        if self.flights.iter().any(|flight| !flight.alone) {
+        if failed || self.flights.iter().any(|flight| !flight.alone) {
             self.model.unsettle();
         }
     }
@@ -349,12 +352,29 @@ impl Machine {
     fn follow(&mut self, flight: &Flight, answer: &Answer) {
         if matches!((&flight.call, answer), (Call::Sweep, Answer::Sweep(Ok(_)))) && flight.alone {
             self.model.doubt = false;
-            self.model.unsettled &= self.model.may_lack();
+            self.model.unsettled &= self.model.may_lack() || self.model.went_back;
         }
         if let (Call::Add(call), Answer::Add(Ok(_))) = (&flight.call, answer)
             && call.add.link
         {
             self.link(&call.request.attachment);
+            if let (true, Answer::Add(Ok(answer)), Some(cookie)) =
+                (flight.imported, answer, call.cookie)
+            {
+                self.link_unknown(cookie, answer);
+            }
+        }
+    }
+
+    /// An answer from before an import: its container uses it, whatever the store knows.
+    fn link_unknown(&mut self, cookie: u64, answer: &AddAnswer) {
+        for granted in answer.addresses.iter().filter(|_| self.kernel.is_alive(cookie)) {
+            let pool = PLACES.iter().position(|place| place.name == granted.pool.as_str());
+            let at = addresses(pool.unwrap()).find(|at| key(*at).address == granted.address.addr());
+            let at = at.unwrap();
+            self.kernel.set_link(cookie, key(at).address, true);
+            self.model.set_link(cookie, at, true);
+            self.model.lose_link(cookie, at);
         }
     }
 
@@ -416,7 +436,9 @@ impl Machine {
             self.store.restore(read_export(&mut &text[..]).unwrap()).unwrap();
             self.absorb()?;
         }
-        self.process = start(self.ports(), self.boots, self.went_back(reboot))?;
+        let went_back = self.went_back(reboot);
+        self.model.went_back = went_back.is_some();
+        self.process = start(self.ports(), self.boots, went_back)?;
         self.model.env.epoch = self.store.identity().epoch.0;
         // Nothing of an earlier boot lives.
         self.model.strict &= !reboot;

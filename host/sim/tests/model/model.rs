@@ -72,6 +72,10 @@ pub struct Model {
     pub unsettled: bool,
     /// Since the store went back in time no census can have been complete: a silent probe alone permits an address.
     pub strict: bool,
+    /// The store went back in the life of this process: a second census comes later.
+    pub went_back: bool,
+    /// What the process knew to be held before imports.
+    pub remembered: BTreeSet<(At, Option<u64>)>,
     /// When a census last could not be complete, in the time of this process.
     lacked_at: Option<u64>,
     /// The pools of an export that is put in the place of the store while no daemon runs.
@@ -97,6 +101,8 @@ impl Model {
             doubt: false,
             unsettled: true,
             strict: false,
+            went_back: false,
+            remembered: BTreeSet::new(),
             lacked_at: None,
             restoring: None,
             reached: RefCell::default(),
@@ -136,6 +142,15 @@ impl Model {
         link.up = up;
     }
 
+    /// The store may not know of it.
+    pub fn lose_link(&mut self, cookie: u64, at: At) {
+        let row = self.rows.get(&at).map(|known| &known.lease);
+        let knows = row.is_some_and(|lease| lease.netns.map(|netns| netns.cookie) == Some(cookie));
+        if let Some(link) = self.links.get_mut(&(cookie, at)) {
+            link.lost |= !knows;
+        }
+    }
+
     /// What stands on the links of living namespaces now.
     pub fn links_now(&mut self) {
         let up = self
@@ -173,7 +188,15 @@ impl Model {
     /// The process ended: all that it had observed is lost.
     pub fn restarted(&mut self) {
         self.unsettled = true;
+        if !self.went_back {
+            // What was passed over, for no pool gave it, nobody remembers.
+            let pools = self.env.pools.clone();
+            for ((_, at), link) in &mut self.links {
+                link.abandoned |= link.lost && !pools.usable(*at);
+            }
+        }
         self.lacked_at = None;
+        self.remembered.clear();
         for known in self.rows.values_mut() {
             (known.since, known.latest) = (self.env.times.mono, self.env.times.mono);
             known.expired = false;
@@ -328,6 +351,13 @@ impl Model {
         rows: Vec<Lease>,
         flights: &mut [Flight],
     ) -> Check {
+        if self.restoring.is_none() {
+            let held = self.rows.iter().filter(|(_, known)| {
+                known.lease.has_holder() && *known.lease.node.boot == *self.boot
+            });
+            let netns = |known: &Known| known.lease.netns.map(|netns| netns.cookie);
+            self.remembered.extend(held.map(|(at, known)| (*at, netns(known))));
+        }
         self.rows.clear();
         for lease in rows {
             self.put(at(&lease.key()), lease, time);
@@ -341,6 +371,7 @@ impl Model {
         };
         self.env.pools = pools;
         (self.unsettled, self.strict) = (true, !self.env.tells_all());
+        self.went_back = true;
         self.reach("imported");
         self.env.epoch = epoch;
         let (rows, boot) = (&self.rows, &self.boot);

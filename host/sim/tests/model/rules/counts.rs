@@ -6,6 +6,7 @@ use tenure_engine::PoolView;
 
 use crate::cast::{At, PLACES, addresses, key};
 use crate::model::{Known, Model};
+use crate::rules::rows::is_contested;
 use crate::world::{Check, breach};
 
 /// What a released row certainly is, where that can be said from outside.
@@ -51,8 +52,10 @@ impl Model {
         for (pool, place) in PLACES.iter().enumerate() {
             let there = views.iter().any(|view| view.pool.metadata.name.as_str() == place.name);
             let Some(written) = self.env.pools.pools[pool].filter(|_| !there) else { continue };
+            // What a census finds may become known only when the pool is gone.
+            let is_held = |lease: &Lease| lease.has_holder() && !is_contested(lease);
             let held = addresses(pool)
-                .find(|at| self.rows.get(at).is_some_and(|known| known.lease.has_holder()));
+                .find(|at| self.rows.get(at).is_some_and(|known| is_held(&known.lease)));
             if let Some(held) = held.or((!written.leaving).then_some((pool, 0))) {
                 breach!("I2: pool {} is gone, and {} is held", place.name, key(held));
             }

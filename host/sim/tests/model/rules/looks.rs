@@ -71,15 +71,13 @@ impl Model {
         self.looks = looks;
     }
 
-    /// What was bound while a sweep ran, it may have looked at.
+    /// What was bound while a sweep ran, it may have looked at; and one that was held up may look only now.
     pub fn late_looks(&mut self) {
         let possible = self.looks.possible.clone();
-        let certain = self.looks.certain.clone();
         self.sweep_looks(false);
-        self.looks.certain = certain;
         for (at, series) in possible {
             if self.rows.get(&at).is_some_and(|known| known.version == series.version) {
-                self.looks.possible.insert(at, series);
+                self.looks.possible.entry(at).or_insert(series);
             }
         }
     }

@@ -292,7 +292,11 @@ impl Change<'_> {
         };
         let at_start = strange(&self.model.env);
         let seen = flights.iter().any(|flight| flight.ever(strange));
-        if !at_start && !seen {
+        let known = self.model.remembered.iter().any(|(at, home)| {
+            let recorded = self.after.netns.map(|netns| netns.cookie);
+            *at == self.at && (!self.is_stranger() || *home == recorded)
+        });
+        if !at_start && !seen && !known {
             breach!("{what} was found on a link, and stands on none");
         }
         if !self.is_stranger() {
@@ -402,10 +406,10 @@ impl Change<'_> {
             return true;
         }
         let Some(netns) = before.netns else { return false };
-        if let Some(ended) = model.ended.get(&netns.cookie) {
-            return self.time.real.saturating_sub(*ended) >= SETTLING.as_millis() as u64;
-        }
-        model.links.get(&(netns.cookie, self.at)).is_some_and(|link| !link.up)
+        let over = model.ended.get(&netns.cookie).is_some_and(|ended| {
+            self.time.real.saturating_sub(*ended) >= SETTLING.as_millis() as u64
+        });
+        over || model.links.get(&(netns.cookie, self.at)).is_some_and(|link| !link.up)
     }
 
     fn is_not_retained(&self, call: &AddCall, before: &Known) -> Check {
@@ -466,7 +470,8 @@ impl Change<'_> {
         };
         // What ended while the call was under way, it may have seen alive, with the address on no link.
         let ended = self.model.ended.get(&netns.cookie);
-        let ended = ended.filter(|ended| **ended <= flight.began().times.real);
+        let began = flight.began().times.real;
+        let ended = ended.filter(|ended| **ended < began || (flight.alone && **ended == began));
         let Some(ended) = ended else { return Ok(()) };
         let link = self.model.links.get(&(netns.cookie, self.at));
         let was_off = link.is_some_and(|link| !link.up);
@@ -787,7 +792,8 @@ fn forgotten(
         // A pool that leaves may be gone since another sweep.
         let leaves = |env: &Env| env.pools.pools[at.0].is_some_and(|pool| pool.leaving);
         let counted = flight.always(|env| env.pools.has(at) && !leaves(env));
-        if !matches!(flight.call, Call::Sweep) || (counted && released <= ROWS_KEPT) {
+        if !matches!(flight.call, Call::Sweep) || (flight.alone && counted && released <= ROWS_KEPT)
+        {
             breach!("the row of {what} was forgotten for no reason");
         }
         model.reach("forgotten");
