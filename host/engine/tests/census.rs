@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_core::name::{IfName, NetworkName};
-use tenure_core::ports::WireLink;
+use tenure_core::ports::{Kernel as _, WireLink};
 use tenure_engine::{AddRequest, EngineError};
 use tenure_sim::Site;
 use tenure_store::{Contents, ImportMode, MemoryStore, Store as _};
@@ -127,6 +128,21 @@ async fn a_cookie_of_an_earlier_boot_names_nobody_of_this_one() {
     site.restart("boot-2");
     site.reclaim().await;
     assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
+}
+
+#[tokio::test]
+async fn a_namespace_with_the_inode_of_the_recorded_one_is_another_claim() {
+    let site = site(&["a"]).await;
+    let backup = contents(&site);
+    let recorded = lease(&site, "10.0.0.1").await.netns.unwrap();
+    let same_inode = (0..10).map(|n| format!("x{n}")).find(|name| {
+        site.kernel.make(name);
+        site.kernel.identify(Path::new(name)).unwrap().ino == recorded.ino
+    });
+    site.kernel.put_on_link(&same_inode.unwrap(), address("10.0.0.1"));
+    site.kernel.take_off_link("a", address("10.0.0.1"));
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
 }
 
 #[tokio::test]

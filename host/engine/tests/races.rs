@@ -3,21 +3,24 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::lease::LeaseState;
+use tenure_core::lease::{LeaseState, Netns, NodeRef};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
+use tenure_core::ports::{Census, Kernel, KernelLook, WitnessError};
 use tenure_core::time::WallMs;
 use tenure_engine::{
-    AddRequest, DelRequest, Deleted, FixedAddress, GcRequest, LeaseView, ReleaseRequest,
-    SpoolInstant,
+    AddRequest, DelRequest, Deleted, Engine, FixedAddress, GcRequest, LeaseView, Options, Ports,
+    ReleaseRequest, SpoolInstant,
 };
-use tenure_sim::{Gate, SimStore, Site, attachment, names, pod};
+use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod};
 use tenure_store::{Contents, Fault, ImportMode, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
@@ -303,6 +306,92 @@ async fn a_series_of_looks_does_not_outlive_an_import() {
     let swept = site.engine.sweep().await.unwrap();
     assert!(swept.reclaimed.is_empty(), "another holder, though of the same generation");
     assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_series_of_looks_does_not_outlive_a_re_add() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.clock.pass(Duration::from_secs(60));
+    let swept = site.engine.sweep().await.unwrap();
+    assert!(swept.reclaimed.is_empty(), "its second namespace was seen dead once");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+/// A witness that something happens to just after one of its looks.
+struct Interrupted {
+    kernel: Arc<FakeKernel>,
+    after_look: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Kernel for Interrupted {
+    fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
+        self.kernel.identify(path)
+    }
+
+    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
+        let look = self.kernel.look();
+        let happens = self.after_look.lock().take();
+        if let Some(happens) = happens {
+            happens();
+        }
+        look
+    }
+
+    fn census(&self) -> Result<Census, WitnessError> {
+        self.kernel.census()
+    }
+}
+
+/// An engine over the rows of this site that knows what lives, and its witness.
+async fn interrupted(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
+    let (kernel, after_look) = (site.kernel.clone(), Mutex::new(None));
+    let witness = Arc::new(Interrupted { kernel, after_look });
+    let ports = Ports {
+        store: site.store.clone(),
+        policies: site.policies.clone(),
+        kernel: witness.clone(),
+        wire: None,
+        clock: site.clock.clone(),
+    };
+    let node = NodeRef { agent: "agent".into(), boot: "boot-1".into(), ..NodeRef::default() };
+    let engine = Engine::start(ports, Options::new(node)).unwrap();
+    engine.sweep().await.unwrap();
+    (engine, witness)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_bound_after_the_look_is_not_judged_by_it() {
+    let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
+    site.add("c1").await.unwrap();
+    let (engine, witness) = interrupted(&site).await;
+    let runtime = tokio::runtime::Handle::current();
+    let (again, host) = (engine.clone(), site.clone());
+    *witness.after_look.lock() = Some(Box::new(move || {
+        host.kernel.end("c1");
+        runtime.block_on(again.add(host.request("c1"))).unwrap();
+    }));
+    let swept = engine.sweep().await.unwrap();
+    assert!(witness.after_look.lock().is_none());
+    assert_eq!(swept.next, None, "the namespace that the look lacks was made after it");
+}
+
+#[tokio::test]
+async fn a_witness_that_falls_silent_before_the_commit_frees_nothing() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    let (engine, witness) = interrupted(&site).await;
+    site.kernel.end("c1");
+    engine.sweep().await.unwrap();
+    site.clock.pass(Duration::from_secs(60));
+    let kernel = site.kernel.clone();
+    *witness.after_look.lock() = Some(Box::new(move || kernel.be_silent(true)));
+    assert!(engine.sweep().await.unwrap().reclaimed.is_empty(), "no fresh look, no commit");
+    assert_eq!(view(&site, address).await.view, "held");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::decision::Verdict;
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
+use tenure_core::lease::{Lease, LeaseState, NodeRef, QuarantineCause};
 use tenure_engine::{GcRequest, ReleaseRequest};
 use tenure_sim::{Site, attachment};
 use tenure_store::{Store as _, Write};
@@ -47,6 +47,50 @@ async fn a_living_namespace_is_never_taken_back_whatever_the_clock_says() {
     for _ in 0..10 {
         site.clock.pass(Duration::from_secs(86_400));
         assert_eq!(site.reclaim().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_shortens_no_grace() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    site.kernel.end("c1");
+    site.engine.sweep().await.unwrap();
+    site.clock.jump_wall(3_600_000);
+    assert!(site.engine.sweep().await.unwrap().reclaimed.is_empty());
+    site.clock.jump_wall(-7_200_000);
+    site.clock.pass(Duration::from_secs(3));
+    assert_eq!(site.engine.sweep().await.unwrap().reclaimed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_holder_of_which_the_witness_cannot_tell_is_kept() {
+    let site = one().await;
+    site.add("c1").await.unwrap();
+    let cookie = site.kernel.cookie("c1").unwrap();
+    site.kernel.end("c1");
+    site.kernel.be_unsure(cookie, true);
+    assert_eq!(site.reclaim().await, 0);
+    site.kernel.be_unsure(cookie, false);
+    assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_lease_of_another_machine_is_not_judged_by_the_kernel_of_this_one() {
+    let mut site = one().await;
+    site.add("c1").await.unwrap();
+    let lease = site.engine.lease("default".parse().unwrap(), only()).await.unwrap().lease;
+    for (n, boot) in ["boot-0", "boot-1"].into_iter().enumerate() {
+        let key = lease.key();
+        let row = site.store.get(&key).await.unwrap().unwrap();
+        let node = NodeRef { agent: "another".into(), boot: boot.into(), ..lease.node.clone() };
+        let write = Write::Replace { lease: Lease { node, ..row.lease }, expect: row.revision };
+        site.store.commit(vec![write]).await.unwrap();
+        site.restart("boot-1");
+        if n == 0 {
+            site.kernel.end("c1");
+        }
+        assert_eq!(site.reclaim().await, 0, "{boot}");
     }
 }
 
@@ -232,10 +276,9 @@ fn release(generation: u64, even_if_live: bool) -> ReleaseRequest {
 async fn an_operator_cannot_free_a_live_address_by_mistake() {
     let site = one().await;
     site.add("c1").await.unwrap();
-    assert_eq!(
-        site.engine.release_by_hand(release(2, false), "root").await.unwrap_err().kind(),
-        Kind::Refused
-    );
+    let error = site.engine.release_by_hand(release(2, true), "root").await.unwrap_err();
+    assert!(error.to_string().contains("generation 1"), "{error}");
+    assert_eq!(view(&site).await, "held");
     let error = site.engine.release_by_hand(release(1, false), "root").await.unwrap_err();
     assert!(error.to_string().contains("--even-if-live"), "{error}");
     site.engine.release_by_hand(release(1, true), "root").await.unwrap();

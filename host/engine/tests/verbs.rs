@@ -334,13 +334,27 @@ async fn a_commit_without_an_answer_is_read_back_before_anything_else() {
     site.store.fail_commit(1, Fault::UnknownDone);
     let first = site.add("c1").await.unwrap();
     assert_eq!(first, [ip("10.0.0.0")], "the write had happened");
-    site.store.fail_commit(2, Fault::UnknownLost);
+    site.store.fail_commit(1, Fault::UnknownLost);
     assert_eq!(
         site.add("c2").await.unwrap(),
         [ip("10.0.0.1")],
         "it had not: the same address is free again"
     );
     assert_eq!(site.held().await, 2);
+}
+
+#[tokio::test]
+async fn a_row_that_another_attempt_wrote_is_no_answer_to_this_one() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/32"}))]).await;
+    let only = site.add("c1").await.unwrap();
+    site.del("c1").await;
+    site.kernel.end("c1");
+    site.settle().await;
+    site.store.fail_commit(1, Fault::UnknownLost);
+    // The row is still that of the old holder. That its end was proved is known in memory only, and forgotten.
+    assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
+    site.clock.pass(Duration::from_secs(1));
+    assert_eq!(site.add("c2").await.unwrap(), only);
 }
 
 #[tokio::test]

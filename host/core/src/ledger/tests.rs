@@ -148,6 +148,19 @@ fn an_address_whose_namespace_just_ended_settles_before_it_is_given() {
 }
 
 #[test]
+fn a_proof_about_an_earlier_hold_says_nothing_of_the_present_one() {
+    let mut ledger = ledger(&[("p", json!({"cidr": "10.0.0.0/32"}))]);
+    let first = bind(&mut ledger, Want::Rested, at(0)).unwrap();
+    release(&mut ledger, &first, 0, at(0));
+    let second = bind(&mut ledger, Want::Rested, at(1)).unwrap();
+    release(&mut ledger, &second, 120, at(2));
+    ledger.note_released(&first.key(), first.generation, AfterRelease::OffLink, at(3));
+    assert!(ledger.reserve(0, Want::Pressed, at(4)).is_err(), "the floor without proof holds");
+    ledger.note_released(&first.key(), second.generation, AfterRelease::OffLink, at(5));
+    assert!(ledger.reserve(0, Want::Pressed, at(6)).is_ok());
+}
+
+#[test]
 fn a_retained_address_goes_only_to_its_key_or_by_policy() {
     let mut ledger = ledger(&[("p", json!({"cidr": "10.0.0.0/32"}))]);
     let mut only = bind(&mut ledger, Want::Rested, at(0)).unwrap();
