@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod mutants;
 mod policies;
 mod reach;
 mod sandbox;
@@ -29,6 +30,11 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Plants the bugs of `host/sim/mutations` in a copy of the sources, one by one, and shows that tests see them.
+    Mutants {
+        /// Their names or numbers; all without any.
+        names: Vec<String>,
+    },
     /// Measures release builds side by side with host-local; all benchmarks, or the named ones.
     Bench {
         /// process, durable, select, pool-size, memory.
@@ -52,6 +58,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Demo => demo::run(),
         Task::Test { arguments } => test::run(&arguments),
+        Task::Mutants { names } => mutants::run(&names),
         Task::Bench { names, json } => bench::run(&names, json),
         Task::Tools => tools::install().map(|folder| println!("{}", folder.display())),
         Task::Reach { role, address, name } => reach::run(&role, address, &name),

@@ -29,9 +29,9 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
 pub(crate) fn bless() -> anyhow::Result<()> {
     workspace::build_plugin()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let packages =
-        ["test", "-p", "tenure-cni", "-p", "tenure-api", "-p", "tenure-cli", "-p", "tenure-store"];
+    let packages = ["tenure-cni", "tenure-api", "tenure-cli", "tenure-store", "xtask"];
     let mut command = Command::new(cargo);
-    command.args(packages).env("TENURE_BLESS", "1").current_dir(workspace::root());
+    command.arg("test").args(packages.iter().flat_map(|package| ["-p", package]));
+    command.env("TENURE_BLESS", "1").current_dir(workspace::root());
     workspace::run(&mut command)
 }
