@@ -40,8 +40,8 @@ impl TestBinary {
         let messages = String::from_utf8_lossy(messages).into_owned();
         let is_test =
             |message: &Value| message.pointer("/profile/test").is_some_and(|test| *test == true);
-        let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let message: Value = messages.filter(is_test).next_back()?;
+        let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let message: Value = messages.rfind(is_test)?;
         let program = PathBuf::from(message.get("executable")?.as_str()?);
         let manifest = Path::new(message.get("manifest_path")?.as_str()?);
         let folder = manifest.parent()?.to_owned();
