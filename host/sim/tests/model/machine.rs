@@ -300,7 +300,10 @@ impl Machine {
     /// Whoever waits for an address, and could have it from now on, if nothing but time passes in this step.
     fn served_soon(&self, op: &Op) -> Vec<u64> {
         let Op::Pass { ms: 100.. } = op else { return Vec::new() };
-        let first = self.flights.iter().find(|flight| flight.waits.is_some());
+        let may_wait =
+            |flight: &&Flight| matches!(&flight.call, Call::Add(call) if call.add.wait_s > 0);
+        // Whoever is behind another one waits for it, too.
+        let first = self.flights.iter().find(may_wait).filter(|flight| flight.waits.is_some());
         let could = first.filter(|flight| self.model.could_be_served(flight));
         could.map(|flight| flight.number).into_iter().collect()
     }

@@ -284,6 +284,7 @@ impl Model {
 
     fn tell_flights(&self, changes: &[(At, Option<Lease>)], flights: &mut [Flight]) {
         let mut sets: BTreeMap<&Attachment, (BTreeSet<At>, bool)> = BTreeMap::new();
+        let mut taken = Vec::new();
         for (at, after) in changes {
             let before = self.rows.get(at).filter(|known| known.lease.has_holder());
             match after {
@@ -291,6 +292,10 @@ impl Model {
                     let set = sets.entry(&lease.attachment).or_default();
                     set.0.insert(*at);
                     set.1 |= before.is_none();
+                    if let Some(before) = before.filter(|b| b.lease.attachment != lease.attachment)
+                    {
+                        taken.push(&before.lease.attachment);
+                    }
                 }
                 Some(lease)
                     if lease.has_holder()
@@ -301,6 +306,9 @@ impl Model {
                     flights.iter_mut().filter(of_holder).for_each(|flight| flight.released = true);
                 }
             }
+        }
+        for flight in flights.iter_mut() {
+            flight.released |= taken.iter().any(|attachment| flight.is_of(attachment));
         }
         for (attachment, set) in sets {
             for flight in flights.iter_mut().filter(|flight| flight.is_of(attachment)) {
@@ -373,6 +381,7 @@ impl Model {
         (self.unsettled, self.strict) = (true, !self.env.tells_all());
         self.went_back = true;
         self.reach("imported");
+        self.retentions();
         self.env.epoch = epoch;
         let (rows, boot) = (&self.rows, &self.boot);
         let is_known = |attachment: &Attachment, at: &At, cookie: Option<u64>| {

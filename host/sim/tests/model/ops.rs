@@ -237,8 +237,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         (2, steps(6).prop_map(|steps| Op::Silent { steps }).boxed()),
         (3, (who(), steps(9)).prop_map(|(who, steps)| Op::Unsure { who, steps }).boxed()),
         (
-            3,
-            (0u8..26, prop::bool::weighted(0.6))
+            6,
+            (0u8..26, prop::bool::weighted(0.5))
                 .prop_map(|(address, answers)| Op::Foreign { address, answers })
                 .boxed(),
         ),
@@ -316,7 +316,7 @@ fn add() -> impl Strategy<Value = Add> {
         netns,
         prop::bool::weighted(0.6),
         prop_oneof![5 => Just(0u8), 1 => 1u8..5],
-        prop::bool::weighted(0.4),
+        prop::bool::weighted(0.6),
     );
     parts.prop_map(|(who, config, pools, wish, ranking, netns, link, wait_s, wire)| Add {
         who,

@@ -17,6 +17,10 @@ impl Model {
         for first in open.iter().filter(|flight| flight.waits.is_some() && flight.fresh.is_empty())
         {
             let Call::Add(its) = &first.call else { continue };
+            // Whoever has reserved something steps aside, and is back in line if somebody answers for it.
+            if its.add.wire && !self.on_wire().is_empty() {
+                continue;
+            }
             let all = || open.iter().chain(ended);
             // What was bound for an attachment may be the answer to any of its calls.
             let came_before = |later: &Flight| {
