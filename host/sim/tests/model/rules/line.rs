@@ -23,9 +23,13 @@ impl Model {
             }
             let all = || open.iter().chain(ended);
             // What was bound for an attachment may be the answer to any of its calls.
+            let may_come_first = |one: &Flight| {
+                let wants = |call: &AddCall| call.add.wish != Wish::None;
+                one.number < first.number || matches!(&one.call, Call::Add(call) if wants(call))
+            };
             let came_before = |later: &Flight| {
                 let attachment = later.call.attachment();
-                all().any(|one| one.number < first.number && one.call.attachment() == attachment)
+                all().any(|one| one.call.attachment() == attachment && may_come_first(one))
             };
             for later in all().filter(|later| later.number > first.number && !came_before(later)) {
                 let Call::Add(call) = &later.call else { continue };
