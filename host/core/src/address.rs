@@ -18,6 +18,7 @@ pub enum Family {
 
 /// A set of families, for requests and answers: `v4`, `v6` or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Families {
     /// IPv4 is in the set.
     pub v4: bool,

@@ -24,6 +24,7 @@ pub const MAX_RECLAIM_ROWS: usize = 1000;
 
 /// A hook of the policy contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Hook {
     /// Which pools, in which order.

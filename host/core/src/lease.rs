@@ -25,6 +25,7 @@ pub struct LeaseKey {
 
 /// The key of one ADD on one node (CNI: network name, `CNI_CONTAINERID`, `CNI_IFNAME`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attachment {
     /// The CNI network name.
     pub network: NetworkName,
@@ -38,6 +39,7 @@ pub struct Attachment {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OwnerKind {
     /// A Kubernetes pod.
@@ -53,6 +55,7 @@ pub enum OwnerKind {
 
 /// For whom an address is held. Identity is the uid, never the name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Owner {
     /// Its kind.
     pub kind: OwnerKind,
@@ -66,6 +69,7 @@ pub struct Owner {
 
 /// The node of a holder as its agent knows it. Boot ids are compared only as read by agents.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeRef {
     /// Node name (host name in standalone mode).
     pub name: Arc<str>,
@@ -112,6 +116,7 @@ pub struct Epoch(pub u64);
 
 /// What was proved about the end of the last holder when a row was released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Proof {
     /// Nothing yet: a DEL is not the end of a holder.

@@ -323,23 +323,26 @@ impl Engine {
         attempt: AttemptId,
         error: StoreError,
     ) -> Result<(), EngineError> {
-        let keys: Vec<LeaseKey> = writes.iter().filter_map(Write::lease).map(Lease::key).collect();
+        let sent: Vec<&Lease> = writes.iter().filter_map(Write::lease).collect();
         let mut rows = Vec::new();
-        for key in &keys {
-            match self.ports.store.get(key).await {
-                Ok(row) => rows.push((key, row)),
+        for lease in &sent {
+            match self.ports.store.get(&lease.key()).await {
+                Ok(row) => rows.push(row),
                 Err(_) => {
                     holds.leave_rows();
-                    self.doubt(keys.clone());
+                    self.doubt(sent.iter().map(|lease| lease.key()));
                     return Err(error.into());
                 }
             }
         }
+        // The whole set or nothing (I3): a store without transactions may have written a part. That is found as a half by
+        // the next verb of the attachment, and ended.
         let mine = |row: &Option<Row>| row.as_ref().is_some_and(|row| row.lease.attempt == attempt);
-        let ours = rows.iter().any(|(_, row)| mine(row));
+        let mut set = sent.iter().zip(&rows).filter(|(lease, _)| lease.attempt == attempt);
+        let ours = set.all(|(_, row)| mine(row));
         holds.leave_rows();
-        for (key, row) in rows {
-            self.learn_row(key, row.as_ref());
+        for (lease, row) in sent.iter().zip(&rows) {
+            self.learn_row(&lease.key(), row.as_ref());
         }
         if ours { Ok(()) } else { Err(EngineError::Overtaken) }
     }

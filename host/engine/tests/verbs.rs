@@ -13,7 +13,7 @@ use tenure_core::error::{Coded as _, Kind};
 use tenure_core::name::Digest;
 use tenure_engine::{CheckRequest, DelRequest, EngineError, FixedAddress, SpoolInstant};
 use tenure_sim::{Site, attachment, names, pod};
-use tenure_store::Fault;
+use tenure_store::{Fault, Store as _};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -355,6 +355,20 @@ async fn a_row_that_another_attempt_wrote_is_no_answer_to_this_one() {
     assert_eq!(site.add("c2").await.unwrap_err().kind(), Kind::Retry);
     site.clock.pass(Duration::from_secs(1));
     assert_eq!(site.add("c2").await.unwrap(), only);
+}
+
+#[tokio::test]
+async fn a_set_of_which_only_a_part_was_written_is_never_answered() {
+    let site = dual("10.0.0.0/31", "fd00::/127").await;
+    site.store.fail_commit(1, Fault::UnknownPart);
+    let answer = site.add("c1").await.unwrap();
+    let families: Vec<bool> = answer.iter().map(IpAddr::is_ipv4).collect();
+    assert_eq!(families, [true, false], "decided anew, and whole");
+    let mut held = Vec::new();
+    site.store.scan(&mut |row| held.extend(row.lease.is_bound().then_some(row.lease))).unwrap();
+    held.sort_by_key(|lease| lease.address);
+    assert_eq!(held.iter().map(|lease| lease.address).collect::<Vec<_>>(), answer);
+    assert_eq!(held[0].attempt, held[1].attempt);
 }
 
 #[tokio::test]

@@ -236,6 +236,9 @@ impl SimStore {
             Some(Fault::Overloaded) => Err(StoreError::Overloaded { bound: 0 }),
             Some(Fault::UnknownLost) => Err(unknown()),
             Some(Fault::UnknownDone) => self.write(writes).and(Err(unknown())),
+            Some(Fault::UnknownPart) => {
+                self.write(writes.into_iter().take(1).collect()).and(Err(unknown()))
+            }
             None => self.write(writes),
         };
         self.sent(number);

@@ -33,6 +33,8 @@ pub enum Fault {
     UnknownLost,
     /// [`StoreError::Unknown`], and the writes happened.
     UnknownDone,
+    /// [`StoreError::Unknown`], and only the first of the writes happened, as a store without transactions can end.
+    UnknownPart,
 }
 
 /// Stops commits for as long as it lives.
@@ -105,7 +107,7 @@ impl MemoryStore {
         self.state.lock().broken = error;
     }
 
-    async fn commit_now(&self, writes: Vec<Write>) -> Result<Vec<Revision>, StoreError> {
+    async fn commit_now(&self, mut writes: Vec<Write>) -> Result<Vec<Revision>, StoreError> {
         let mut number = 0;
         self.begun.send_modify(|begun| {
             *begun = begun.saturating_add(1);
@@ -118,6 +120,7 @@ impl MemoryStore {
             Some(Fault::Io) => return Err(io()),
             Some(Fault::Overloaded) => return Err(StoreError::Overloaded { bound: 0 }),
             Some(Fault::UnknownLost) => return Err(unknown()),
+            Some(Fault::UnknownPart) => writes.truncate(1),
             Some(Fault::UnknownDone) | None => {}
         }
         let answer = state.commit(writes)?;
@@ -304,6 +307,7 @@ mod tests {
     }
 
     crate::store_contract!(InMemory);
+    crate::history_contract!(InMemory);
 
     async fn outcome(fault: Fault) -> (Result<Vec<Revision>, StoreError>, bool) {
         let store = MemoryStore::new();

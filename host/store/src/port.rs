@@ -13,7 +13,7 @@ use tenure_core::time::WallMs;
 /// A boxed future, so that the port can be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The version of a row as the store counts it. It changes at each write of the row and is never
+/// The version of a row as the store counts it, alone or with others. It changes at each write of the row and is never
 /// reused for the same row within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
@@ -55,8 +55,8 @@ pub struct Identity {
     pub store_id: String,
     /// Its present life.
     pub epoch: Epoch,
-    /// The highest revision that it has given. One lower than a witness remembers means that the
-    /// store went back in time.
+    /// The highest revision that it has given, or a higher one where others share its counter. One lower than a witness
+    /// remembers means that the store went back in time.
     pub revision: Revision,
     /// It held no lease when it was opened: from its silence nothing follows about any address.
     pub fresh: bool,
@@ -138,14 +138,19 @@ pub trait Store: Send + Sync {
     /// One row, as durably stored.
     fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
 
-    /// All writes or none, in order, each seeing those before it; durable when the future resolves; one revision per write, in order (a
-    /// delete answers the revision that it deleted).
+    /// All writes or none, each seeing those before it of its address; durable when the future resolves; one revision per write, in
+    /// the order of the writes (a delete answers the revision that it deleted).
     ///
     /// Dropping the future does not undo it: the writes may or may not happen.
     ///
+    /// An engine without transactions may show others a part of a batch before it answers, and takes it back before it
+    /// answers a conflict. Where somebody else has changed such a row in between, by a write of its own condition, theirs
+    /// stands. So after any error the caller reads what it has to know; and rows of a set say which families it has, so
+    /// that a part is known as such.
+    ///
     /// # Errors
-    /// [`StoreError::Conflict`] names the first write whose condition did not hold; nothing was written.
-    /// After [`StoreError::Unknown`] the writes may have happened: read back before going on.
+    /// [`StoreError::Conflict`] names the first write that was found not to hold; nothing of the batch stands.
+    /// After [`StoreError::Unknown`] each of the writes may have happened, or not: read back before going on.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>>;
 
     /// Calls `each` with what is kept of the history, oldest first: of one address, or of all. Gaps belong to every
@@ -174,7 +179,7 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Replaces what the store holds by `contents`, all or nothing, durably. The rows get new
-    /// revisions, above those of the export and of the store, and the epoch rises above both: a
+    /// revisions, above those of the store and, where it counts them itself, of the export, and the epoch rises above both: a
     /// restored store is one that went back in time. The history becomes that of the export and a gap since.
     ///
     /// # Errors

@@ -60,7 +60,10 @@ fn main() -> anyhow::Result<()> {
         Task::Test { arguments } => test::run(&arguments),
         Task::Mutants { names } => mutants::run(&names),
         Task::Bench { names, json } => bench::run(&names, json),
-        Task::Tools => tools::install().map(|folder| println!("{}", folder.display())),
+        Task::Tools => {
+            tools::install()?;
+            tools::install_kubernetes().map(|folder| println!("{}", folder.display()))
+        }
         Task::Reach { role, address, name } => reach::run(&role, address, &name),
         Task::Bless => test::bless(),
         Task::Policies => policies::run(),

@@ -7,7 +7,8 @@ use crate::{policies, sandbox, tools, workspace};
 /// Runs all tests; `filter` goes to the test runner.
 pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     tools::require("ip", "install iproute2")?;
-    let tools = tools::install()?;
+    tools::install()?;
+    let tools = tools::install_kubernetes()?;
     policies::build()?;
     let plugin = workspace::build_plugin()?;
     let args = ["test", "--workspace", "--no-fail-fast"];
@@ -29,9 +30,14 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
 pub(crate) fn bless() -> anyhow::Result<()> {
     workspace::build_plugin()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let packages = ["tenure-cni", "tenure-api", "tenure-cli", "tenure-store", "xtask"];
-    let mut command = Command::new(cargo);
-    command.arg("test").args(packages.iter().flat_map(|package| ["-p", package]));
-    command.env("TENURE_BLESS", "1").current_dir(workspace::root());
-    workspace::run(&mut command)
+    let packages =
+        ["test", "-p", "tenure-cni", "-p", "tenure-api", "-p", "tenure-cli", "-p", "tenure-store", "-p", "xtask"];
+    // Its other tests need an API server and have no golden file.
+    let manifests = ["test", "-p", "tenure-kube", "--test", "goldens"];
+    for arguments in [&packages[..], &manifests[..]] {
+        let mut command = Command::new(&cargo);
+        command.args(arguments).env("TENURE_BLESS", "1").current_dir(workspace::root());
+        workspace::run(&mut command)?;
+    }
+    Ok(())
 }

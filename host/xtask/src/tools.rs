@@ -14,6 +14,12 @@ const CNITOOL: &str = "github.com/containernetworking/cni/cnitool";
 const CNITOOL_VERSION: &str = "v1.3.0";
 const FROM_PLUGINS: [&str; 5] =
     ["main/bridge", "main/macvlan", "main/ptp", "main/host-device", "ipam/host-local"];
+/// The version in `host/xtask/kubernetes/go.mod`.
+const KUBERNETES_VERSION: &str = "1.36.3";
+const KUBERNETES: [(&str, &str); 2] = [
+    ("etcd", "go.etcd.io/etcd/server/v3"),
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+];
 
 /// Installs what is missing and answers the folder.
 pub(crate) fn install() -> anyhow::Result<PathBuf> {
@@ -32,6 +38,36 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
         go_install(&folder, &[format!("{CNITOOL}@{CNITOOL_VERSION}")])?;
     }
     Ok(folder)
+}
+
+/// Builds etcd and kube-apiserver, as pinned in `host/xtask/kubernetes/go.mod`: a few minutes once. Answers their folder.
+pub(crate) fn install_kubernetes() -> anyhow::Result<PathBuf> {
+    let folder = workspace::target().join("tools/bin");
+    std::fs::create_dir_all(&folder)?;
+    require("go", "install Go 1.26 or newer: https://go.dev/dl")?;
+    for (name, package) in KUBERNETES {
+        let program = folder.join(name);
+        if program.exists() {
+            continue;
+        }
+        println!("building {name} into {}; this takes some minutes, once", folder.display());
+        let mut command = Command::new("go");
+        command.args(["build", "-trimpath", "-ldflags", &link_flags(), "-o"]).arg(&program);
+        command.arg(package).env("CGO_ENABLED", "0");
+        command.current_dir(workspace::root().join("host/xtask/kubernetes"));
+        workspace::run(&mut command).context("it needs a Go module proxy or the module cache")?;
+    }
+    Ok(folder)
+}
+
+/// Without them the API server says that it is version 0.0.0, and compares feature versions with that.
+fn link_flags() -> String {
+    let mut parts = KUBERNETES_VERSION.split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let at = "k8s.io/component-base/version";
+    format!(
+        "-s -w -X {at}.gitVersion=v{KUBERNETES_VERSION} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}"
+    )
 }
 
 /// Fails with advice when a program of the machine is missing.

@@ -9,6 +9,7 @@ use crate::name::{Digest, PoolName};
 
 /// `spec` of an IPAMPolicy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicySpec {
     /// Where the component comes from.
@@ -41,6 +42,7 @@ pub struct PolicySpec {
 
 /// Where a component comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum PolicySource {
     /// A component shipped in the policy folder beside the binaries, by its name.
@@ -51,6 +53,7 @@ pub enum PolicySource {
 
 /// Whom a policy serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyScope {
     /// Namespaces of holders; all if empty.
@@ -61,6 +64,7 @@ pub struct PolicyScope {
 
 /// Whether a policy's answers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyMode {
     /// It decides.
@@ -72,6 +76,7 @@ pub enum PolicyMode {
 
 /// The budget of a policy. Each has a default and a maximum; more than the maximum is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyLimits {
     /// Fuel of a call, before the share per row of input.
@@ -90,6 +95,7 @@ pub struct PolicyLimits {
 
 /// What follows a fault. The ADD is answered in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum OnFault {
     /// The built-in strategy answers.

@@ -12,9 +12,11 @@ use crate::name::{NetworkName, SpaceName};
 
 /// `spec` of an IPPool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolSpec {
     /// The subnet; its prefix length goes into each answer. Immutable.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub cidr: IpNet,
     /// Usable addresses, ranges `FIRST-LAST` or CIDRs; the whole CIDR by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,9 +76,11 @@ pub struct PoolSpec {
 
 /// A route of the CNI result. The last five fields came with CNI 1.1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
     /// Destination.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub dst: IpNet,
     /// Next hop; the pool's gateway by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +104,7 @@ pub struct Route {
 
 /// DNS of the CNI result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dns {
     /// Name servers.
@@ -118,6 +123,7 @@ pub struct Dns {
 
 /// Whether an address of a lost, unfenced node may be given away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UnfencedReclaim {
     /// After a valid silent probe.
@@ -129,6 +135,7 @@ pub enum UnfencedReclaim {
 
 /// When addresses are probed on the wire before they are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Probe {
     /// When the end of the old holder is not proved.
@@ -142,6 +149,7 @@ pub enum Probe {
 
 /// Bounds for what policies may say of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PoolLimits {
     /// Shortest grace.
@@ -156,6 +164,7 @@ pub struct PoolLimits {
 
 /// `spec` of an IPReservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReservationSpec {
     /// Addresses, ranges or CIDRs.

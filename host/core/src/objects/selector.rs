@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A Kubernetes label selector. An empty one selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
     /// All must be there with these values.
@@ -18,6 +19,7 @@ pub struct Selector {
 
 /// One requirement of a selector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requirement {
     /// The label.
@@ -31,6 +33,7 @@ pub struct Requirement {
 
 /// The operators of a selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Operator {
     /// The value is one of them.
     In,

@@ -1,7 +1,8 @@
 //! The contract suite: what every engine of the port must do, once for all of them.
 //!
 //! An engine brings a [`Harness`] and writes `store_contract!(ItsHarness);` into a test module, and
-//! `durable_store_contract!(ItsHarness);` if what it stores outlives it.
+//! `durable_store_contract!(ItsHarness);` if what it stores outlives it; `history_contract!` and
+//! `durable_history_contract!` if it keeps a history.
 
 // Tests panic where others answer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
@@ -22,6 +23,9 @@ use crate::port::{Store, StoreError};
 pub trait Harness: Default {
     /// The engine.
     type Store: Store + 'static;
+    /// Revisions are a counter of the store's own: it begins at 0, stands still while nothing is written, goes through a
+    /// batch in its order and can be lifted by an import. One that others share only rises.
+    const OWN_REVISIONS: bool = true;
     /// Opens the one store of this harness; the first call makes it. The former one has been dropped.
     fn open(&self) -> Self::Store;
     /// The same with so many entries in its history at most.
@@ -115,6 +119,15 @@ macro_rules! store_contract {
                 an_import_that_may_replace_leaves_nothing_of_before
                 an_import_raises_the_epoch_above_both
                 an_import_gives_revisions_above_both;
+        });
+    };
+}
+
+/// The tests of an engine that keeps a history.
+#[macro_export]
+macro_rules! history_contract {
+    ($harness:ty) => {
+        $crate::contract_tests!($harness {
             history:
                 each_change_of_holder_leaves_one_event_in_the_order_of_the_writes
                 a_write_that_changes_no_holder_leaves_none
@@ -145,6 +158,15 @@ macro_rules! durable_store_contract {
                 a_store_keeps_its_id_and_epoch_when_opened_again
                 a_store_is_fresh_until_it_holds_a_lease
                 an_import_is_there_when_opened_again;
+        });
+    };
+}
+
+/// The tests of an engine whose history outlives it.
+#[macro_export]
+macro_rules! durable_history_contract {
+    ($harness:ty) => {
+        $crate::contract_tests!($harness {
             history:
                 the_history_goes_on_when_opened_again
                 a_lower_bound_drops_the_oldest_when_opened_again

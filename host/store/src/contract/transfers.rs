@@ -77,9 +77,11 @@ pub async fn an_import_raises_the_epoch_above_both<H: Harness>() {
 pub async fn an_import_gives_revisions_above_both<H: Harness>() {
     let harness = H::default();
     let store = harness.open();
-    store.import(contents(1, 900), ImportMode::Replace).await.unwrap();
+    let before = store.commit(vec![Write::Create(nth(2))]).await.unwrap()[0];
+    store.import(contents(1, before.0 + 900), ImportMode::Replace).await.unwrap();
     let first = store.get(&nth(1).key()).await.unwrap().unwrap().revision;
-    assert!(first > Revision(900));
+    assert!(first > before);
+    assert!(first.0 > before.0 + 900 || !H::OWN_REVISIONS);
     store.import(contents(1, 5), ImportMode::Replace).await.unwrap();
     let second = store.get(&nth(1).key()).await.unwrap().unwrap().revision;
     assert!(second > first);

@@ -26,3 +26,5 @@ impl Harness for OnDisk {
 
 crate::store_contract!(OnDisk);
 crate::durable_store_contract!(OnDisk);
+crate::history_contract!(OnDisk);
+crate::durable_history_contract!(OnDisk);

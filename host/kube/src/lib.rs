@@ -1,0 +1,52 @@
+//! Kubernetes mode: custom resources, and the store on the Kubernetes API.
+//!
+//! What it is not: it decides nothing, as no store does, and it caches no row. Informers, the `api` and `node` witnesses and
+//! the leader come with the allocator.
+//!
+//! ```text
+//! crds         the custom resources from core's own types, CEL rules, the guard on leases -> deploy/crds
+//! lease        a lease as an object: its name is the address; labels for live LISTs; its shape
+//! store/calls  one request with our deadline; what its failure says about its effect
+//! store/rows   create, replace and delete of one row, until the outcome is known
+//! store/set    several rows: taken in one order, undone if one is refused
+//! store/objects  pools, reservations and policies
+//! store/life   id and epoch, in one ConfigMap
+//! store/import an import that is all or nothing to whoever opens the store
+//! ```
+//!
+//! # What is promised of one row
+//!
+//! POST is the lock: the name of a lease is its address, and the API makes one object of a name. Replace and delete carry
+//! uid and resourceVersion, so that they touch the row that was read and no later one. A revision is the resourceVersion,
+//! a counter that the whole cluster shares.
+//!
+//! A request whose outcome is not known (no answer in time, a broken connection, a 5xx) is sent again *for the same name*
+//! until it is: each write carries a random mark, by which it is told from what others wrote. Only if that takes longer than
+//! [`KubeOptions::settle_within`] the answer is [`StoreError::Unknown`](tenure_store::StoreError::Unknown): the engine
+//! then keeps the address to itself until it could read it. kube's own retry is off.
+//!
+//! # What is promised of several rows
+//!
+//! The API knows no transaction, so a batch is *not* atomic. It is promised instead:
+//!
+//! - An answer of success means that all rows stand, as everywhere.
+//! - After a conflict or a refusal nothing of the batch stands when it is answered, unless somebody else has changed such
+//!   a row meanwhile: then theirs stands. Until then others may see a part of it, and their conditional writes decide.
+//! - Of batches that want some of the same pair of addresses one wins: all take the lowest address first, and alone.
+//! - After [`StoreError::Unknown`](tenure_store::StoreError::Unknown), or the end of the process in the middle, a part may
+//!   stay. It carries the attempt id and the families of its set, so that it is seen to be no whole set: it is never
+//!   answered, and the next verb of its attachment, or its agent, ends it.
+//! - Revisions of a batch follow the order in which the rows were written, not the order of the batch.
+//!
+//! It keeps no history of its own: the last holders of an address stand in its lease.
+//!
+//! Invariants kept here: I1 and I2 (one object per address, answered means stored by etcd), I3 (with the engine: a part is
+//! not a set), I12 (bounded requests and commits), I14 (a field that is not known is an error).
+
+mod crds;
+mod lease;
+mod store;
+
+pub use crds::{GROUP, VERSION, manifests};
+pub use lease::{LeaseSpec, Selection, Unreadable};
+pub use store::{KubeOptions, KubeStore};

@@ -1,0 +1,366 @@
+//! The store on the Kubernetes API.
+//!
+//! It has a thread and a runtime of its own, as the file store has its writer: a commit that has begun is carried to its
+//! end even if the caller goes away, and what the port asks for without `async` can wait for it from anywhere.
+
+mod calls;
+mod import;
+mod life;
+mod objects;
+mod rows;
+mod set;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use kube::{Client, Config};
+use parking_lot::Mutex;
+use tenure_core::lease::{Epoch, LeaseKey};
+use tenure_core::name::ObjectName;
+use tenure_core::objects::{BadObject, Object, ObjectKind};
+use tenure_store::{
+    BoxFuture, Contents, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
+};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+use self::calls::{Calls, Patience};
+use self::life::{Life, Lives};
+use self::objects::Objects;
+use self::rows::Rows;
+use crate::lease::Selection;
+
+/// Settings of the store.
+#[derive(Debug, Clone)]
+pub struct KubeOptions {
+    /// The namespace of the allocator, in which the store keeps its ConfigMap.
+    pub namespace: String,
+    /// How long one request may take.
+    pub call_deadline: Duration,
+    /// How long the outcome of a write is looked for before it is called unknown. Undoing a part of a batch may take as
+    /// long again, so twice this lies below the time of an ADD.
+    pub settle_within: Duration,
+    /// Requests at once (I12).
+    pub requests: usize,
+    /// Commits at once; more are told to come later (I12).
+    pub commits: usize,
+}
+
+/// The store on the Kubernetes API. Dropping it ends what it was doing: a write under way may or may not happen.
+#[derive(Debug)]
+pub struct KubeStore {
+    inner: Arc<Inner>,
+    /// There until the store is dropped.
+    runtime: Option<Runtime>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: KubeOptions,
+    rows: Rows,
+    objects: Objects,
+    lives: Lives,
+    life: Mutex<Life>,
+    fresh: bool,
+    commits: Semaphore,
+    /// Objects of the last LIST that Kubernetes let in and that cannot be read.
+    refused: Mutex<Vec<BadObject>>,
+}
+
+// === impl KubeOptions ===
+
+impl Default for KubeOptions {
+    fn default() -> Self {
+        Self {
+            namespace: "tenure-system".to_owned(),
+            call_deadline: Duration::from_secs(5),
+            settle_within: Duration::from_secs(20),
+            // The API server serves some hundred writes a second; more at once only wait there.
+            requests: 64,
+            // As many ADDs as wait for one pool.
+            commits: 1024,
+        }
+    }
+}
+
+// === impl KubeStore ===
+
+impl KubeStore {
+    /// Opens the store of a cluster, and makes it if it is not there. The custom resources must have been applied.
+    ///
+    /// # Errors
+    /// The API server cannot be reached, refuses, or lacks the custom resources.
+    pub async fn open(mut config: Config, options: KubeOptions) -> Result<Self, StoreError> {
+        let act = "opening the store";
+        // Retries are ours: kube's would repeat a write for minutes, and not ask what became of it.
+        config.default_retry = false;
+        config.connect_timeout = Some(options.call_deadline);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("tenure-kube")
+            .enable_all()
+            .build()
+            .map_err(|e| StoreError::Io { act, why: e.to_string() })?;
+        let opened = runtime.spawn(Inner::open(config, options)).await;
+        let inner = opened.map_err(|e| StoreError::Io { act, why: e.to_string() }).flatten();
+        match inner {
+            Ok(inner) => Ok(Self { inner: Arc::new(inner), runtime: Some(runtime) }),
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// The leases of a selection as they stand in etcd now: for decisions that must not rest on a cache.
+    ///
+    /// # Errors
+    /// The API server cannot be read.
+    pub async fn live(&self, selection: Selection) -> Result<Vec<Row>, StoreError> {
+        self.run(
+            move |inner| async move { inner.rows.select(&selection, &mut inner.patience()).await },
+        )
+        .await
+    }
+
+    /// Objects that Kubernetes let in and that cannot be read, as of the last [`Store::objects`].
+    #[must_use]
+    pub fn refused_objects(&self) -> Vec<BadObject> {
+        self.inner.refused.lock().clone()
+    }
+
+    /// Runs on the store's own threads; it goes on if the caller goes away.
+    async fn run<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
+        let task = runtime.spawn(work(self.inner.clone()));
+        task.await.map_err(|_| StoreError::Closed).flatten()
+    }
+
+    /// The same for a caller who is not `async`: blocks its thread.
+    fn run_blocking<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
+        let (answer, answered) = mpsc::channel();
+        let work = work(self.inner.clone());
+        runtime.spawn(async move {
+            // Nobody waits any more if it cannot be sent.
+            let _ = answer.send(work.await);
+        });
+        answered.recv().map_err(|_| StoreError::Closed).flatten()
+    }
+}
+
+impl Drop for KubeStore {
+    fn drop(&mut self) {
+        // It may be dropped in `async` code, which must not wait for threads.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Store for KubeStore {
+    fn identity(&self) -> Identity {
+        self.inner.identity()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Row)) -> Result<(), StoreError> {
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.run_blocking(move |inner| async move {
+                inner.check_whole()?;
+                inner.rows.page(next.as_deref(), &mut inner.patience()).await
+            })?;
+            page.rows.into_iter().for_each(&mut *each);
+            match page.next {
+                Some(token) => next = Some(token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        let key = key.clone();
+        Box::pin(self.run(move |inner| async move {
+            inner.check_whole()?;
+            inner.rows.get(&key, &mut inner.patience()).await
+        }))
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>> {
+        Box::pin(self.run(move |inner| async move {
+            inner.check_whole()?;
+            let bound = inner.options.commits;
+            let Ok(_permit) = inner.commits.try_acquire() else {
+                return Err(StoreError::Overloaded { bound });
+            };
+            inner.rows.write(writes, inner.options.settle_within).await
+        }))
+    }
+
+    fn objects(&self) -> Result<Vec<Object>, StoreError> {
+        self.run_blocking(|inner| async move {
+            inner.check_whole()?;
+            let listed = inner.objects.list(&inner.rows.calls, &mut inner.patience()).await?;
+            for why in &listed.refused {
+                tracing::warn!(%why, "an object serves nothing");
+            }
+            *inner.refused.lock() = listed.refused;
+            Ok(listed.objects)
+        })
+    }
+
+    fn put_objects(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.run(move |inner| async move {
+            inner.check_whole()?;
+            let (calls, patience) = (&inner.rows.calls, || inner.patience());
+            // There is no transaction: what the server would refuse is found before the first is written.
+            if objects.len() > 1 {
+                for object in &objects {
+                    inner.objects.try_put(object, calls, &mut patience()).await?;
+                }
+            }
+            for object in &objects {
+                inner.rows.note(inner.objects.put(object, calls, &mut patience()).await?);
+            }
+            Ok(())
+        }))
+    }
+
+    fn delete_object<'a>(
+        &'a self,
+        kind: ObjectKind,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let name = name.clone();
+        Box::pin(self.run(move |inner| async move {
+            inner.check_whole()?;
+            inner.objects.delete(kind, &name, &inner.rows.calls, &mut inner.patience()).await
+        }))
+    }
+
+    fn import(
+        &self,
+        contents: Contents,
+        mode: ImportMode,
+    ) -> BoxFuture<'_, Result<Identity, StoreError>> {
+        Box::pin(self.run(move |inner| async move {
+            inner.import(contents, mode).await?;
+            Ok(inner.identity())
+        }))
+    }
+
+    fn raise_epoch(&self) -> BoxFuture<'_, Result<Epoch, StoreError>> {
+        Box::pin(self.run(move |inner| async move {
+            inner.change_life(|life| (next(life.epoch), life.is_importing)).await?;
+            Ok(inner.life.lock().epoch)
+        }))
+    }
+
+    /// An API server that is away is no failure of the store: ADDs say so, and the node stays ready.
+    fn health(&self) -> Result<(), StoreError> {
+        self.inner.check_whole()
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    async fn open(config: Config, options: KubeOptions) -> Result<Self, StoreError> {
+        let client = Client::try_from(config)
+            .map_err(|e| StoreError::Io { act: "opening the store", why: e.to_string() })?;
+        let calls = Calls::new(options.call_deadline, options.requests);
+        let rows = Rows::new(client.clone(), calls);
+        let lives = Lives::new(client.clone(), &options.namespace);
+        let patience = || Patience::new(options.settle_within);
+        let first = rows.page(None, &mut patience()).await?;
+        let life = match lives.read(&rows.calls, &mut patience()).await? {
+            Some(life) => life,
+            None => {
+                let epoch = Epoch(highest_epoch(&rows, &patience).await?.0.saturating_add(1));
+                lives.make(epoch, &rows.calls, &mut patience()).await?
+            }
+        };
+        rows.note(first.revision);
+        Ok(Self {
+            fresh: first.rows.is_empty(),
+            commits: Semaphore::new(options.commits),
+            objects: Objects::new(&client),
+            life: Mutex::new(life),
+            refused: Mutex::default(),
+            options,
+            rows,
+            lives,
+        })
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::new(self.options.settle_within)
+    }
+
+    fn identity(&self) -> Identity {
+        let life = self.life.lock();
+        Identity {
+            store_id: life.store_id.clone(),
+            epoch: life.epoch,
+            revision: self.rows.highest(),
+            fresh: self.fresh,
+        }
+    }
+
+    /// What a half import has left is not to be worked on.
+    fn check_whole(&self) -> Result<(), StoreError> {
+        if !self.life.lock().is_importing {
+            return Ok(());
+        }
+        let why = "an import was cut short; import again".to_owned();
+        Err(StoreError::Corrupt { place: format!("ConfigMap {}", life::NAME), why })
+    }
+
+    async fn change_life(&self, change: impl Fn(&Life) -> (Epoch, bool)) -> Result<(), StoreError> {
+        let life = self.lives.change(change, &self.rows.calls, &mut self.patience()).await?;
+        *self.life.lock() = life;
+        Ok(())
+    }
+
+    async fn all_rows(&self) -> Result<Vec<Row>, StoreError> {
+        let (mut rows, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.rows.page(next.as_deref(), &mut self.patience()).await?;
+            rows.extend(page.rows);
+            next = page.next;
+            if next.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
+}
+
+/// The highest epoch in which a lease was bound; 0 where there is none.
+async fn highest_epoch(
+    rows: &Rows,
+    patience: &(impl Fn() -> Patience + Sync),
+) -> Result<Epoch, StoreError> {
+    let (mut highest, mut next_page) = (Epoch(0), None);
+    loop {
+        let page = rows.page(next_page.as_deref(), &mut patience()).await?;
+        highest = page.rows.iter().map(|row| row.lease.epoch).fold(highest, Epoch::max);
+        next_page = page.next;
+        if next_page.is_none() {
+            return Ok(highest);
+        }
+    }
+}
+
+fn next(epoch: Epoch) -> Epoch {
+    Epoch(epoch.0.saturating_add(1))
+}

@@ -1,0 +1,143 @@
+//! What stands between the store and the API server in the fault tests: an HTTP server that passes requests on, and does to
+//! chosen ones what networks, load balancers and dying API servers do.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::{Client, Config};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// What happens to a request.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It is answered with this status and not passed on.
+    Refused(u16),
+    /// The connection breaks before it is passed on.
+    LostOnTheWay,
+    /// It is done, and the connection breaks before the answer.
+    AnswerLost,
+    /// It is done, and answered with this status all the same.
+    DoneAndRefused(u16),
+    /// It is passed on once the test says so.
+    Held(oneshot::Receiver<()>),
+}
+
+/// A front before an API server.
+pub(crate) struct Front {
+    port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    client: Client,
+    /// Fates of the next requests with a method; those behind them pass.
+    fates: Mutex<VecDeque<(Method, Fate)>>,
+    seen: Mutex<Vec<Method>>,
+}
+
+// === impl Front ===
+
+impl Front {
+    pub(crate) async fn before(config: Config) -> Self {
+        let client = Client::try_from(config).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State { client, fates: Mutex::default(), seen: Mutex::default() });
+        tokio::spawn(accept(listener, state.clone()));
+        Self { port, state }
+    }
+
+    /// The configuration of a client that comes through here.
+    pub(crate) fn config(&self) -> Config {
+        Config::new(format!("http://127.0.0.1:{}", self.port).parse().unwrap())
+    }
+
+    /// What happens to the next requests of this method about leases, one each.
+    pub(crate) fn next(&self, method: Method, fates: impl IntoIterator<Item = Fate>) {
+        self.state.fates.lock().extend(fates.into_iter().map(|fate| (method.clone(), fate)));
+    }
+
+    /// How many requests of this method about leases came.
+    pub(crate) fn seen(&self, method: &Method) -> usize {
+        self.state.seen.lock().iter().filter(|seen| *seen == method).count()
+    }
+}
+
+impl State {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let broken = || std::io::Error::other("broken by the test");
+        let mut fate = None;
+        if request.uri().path().contains("/ipleases") {
+            self.seen.lock().push(request.method().clone());
+            let mut fates = self.fates.lock();
+            let at = fates.iter().position(|(method, _)| method == request.method());
+            fate = at.and_then(|at| fates.remove(at)).map(|(_, fate)| fate);
+        }
+        match fate {
+            None => Ok(self.pass(request).await),
+            Some(Fate::Refused(code)) => Ok(refusal(code)),
+            Some(Fate::LostOnTheWay) => Err(broken()),
+            Some(Fate::AnswerLost) => {
+                self.pass(request).await;
+                Err(broken())
+            }
+            Some(Fate::DoneAndRefused(code)) => {
+                self.pass(request).await;
+                Ok(refusal(code))
+            }
+            Some(Fate::Held(go)) => {
+                let _ = go.await;
+                Ok(self.pass(request).await)
+            }
+        }
+    }
+
+    async fn pass(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let target = parts.uri.path_and_query().unwrap().as_str();
+        let mut passed = Request::builder().method(parts.method).uri(target);
+        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE] {
+            if let Some(value) = parts.headers.get(&name) {
+                passed = passed.header(name, value);
+            }
+        }
+        let answer = self.client.send(passed.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let mut answer = Response::new(Full::new(body));
+        *answer.status_mut() = parts.status;
+        answer
+    }
+}
+
+fn refusal(code: u16) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from_static(b"not now")));
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+    answer
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) -> Infallible {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(serve(stream, state.clone()));
+    }
+}
+
+async fn serve(stream: TcpStream, state: Arc<State>) {
+    let service = service_fn(|request| state.serve(request));
+    // An error is what some fates ask for.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}

@@ -1,0 +1,18 @@
+//! Against a real kube-apiserver and etcd, one pair for all tests of this program and a second one for those that need two
+//! stores. Each test has them to itself while it runs. etcd does not wait for the disk here: nothing below is about it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs
+)]
+
+mod admission;
+mod contract;
+mod faults;
+mod front;
+mod lab;
+mod sets;
+mod writes;

@@ -1,0 +1,24 @@
+//! Real foreign processes for tests: one etcd and one kube-apiserver on loopback.
+//!
+//! What it is not: a cluster. There is no controller, no scheduler and no node, so that nothing writes but the test. It is
+//! test support and panics where others answer.
+//!
+//! ```text
+//! api_server   ApiServer: starts both, waits until ready, gives a client configuration; kill and start again
+//! certificates a CA, a serving certificate and keys, made anew each time
+//! daemon       a process on a leash: it ends with the test, however the test ends
+//! ```
+//!
+//! The two programs are built by `cargo xtask tools` into `target/tools/bin`; `cargo xtask test` does it first.
+
+// Tests panic where others answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod api_server;
+mod certificates;
+mod daemon;
+mod tools;
+
+pub use api_server::{ApiServer, Options};
+pub use daemon::Daemon;
+pub use tools::tool;
