@@ -169,6 +169,7 @@ impl ApiServer {
         vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".to_owned(),
+            "--external-hostname=127.0.0.1".to_owned(),
             format!("--secure-port={api}"),
             // A loopback address may stand in no endpoint, and nothing here looks for one.
             "--endpoint-reconciler-type=none".to_owned(),
@@ -180,7 +181,7 @@ impl ApiServer {
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", path("accounts.key")),
+            format!("--service-account-key-file={}", path("accounts.pub")),
             format!("--service-account-signing-key-file={}", path("accounts.key")),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         ]

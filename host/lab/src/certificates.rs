@@ -8,7 +8,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// Writes `ca.crt`, `server.crt`, `server.key` and `accounts.key` (of service accounts) into the folder. Answers the CA's
+/// Writes `ca.crt`, `server.crt`, `server.key` and `accounts.key` and `accounts.pub` (of service accounts) into the folder. Answers the CA's
 /// certificate in DER.
 pub(crate) fn make(folder: &Path) -> Vec<u8> {
     let mut ca = CertificateParams::default();
@@ -29,6 +29,8 @@ pub(crate) fn make(folder: &Path) -> Vec<u8> {
     write(folder.join("ca.crt"), ca_certificate.pem()).unwrap();
     write(folder.join("server.crt"), server_certificate.pem()).unwrap();
     write(folder.join("server.key"), server_key.serialize_pem()).unwrap();
-    write(folder.join("accounts.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let accounts = KeyPair::generate().unwrap();
+    write(folder.join("accounts.key"), accounts.serialize_pem()).unwrap();
+    write(folder.join("accounts.pub"), accounts.public_key_pem()).unwrap();
     ca_certificate.der().to_vec()
 }
