@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kube::{Client, Config};
-use tempfile::TempDir;
 
 use crate::certificates;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Folder};
 use crate::tools::tool;
 
 /// Both start in 5 to 10 s on a quiet machine; two cores that compile beside it take several times that.
@@ -34,7 +33,7 @@ pub struct ApiServer {
     options: Options,
     ports: Ports,
     ca: Vec<u8>,
-    folder: TempDir,
+    folder: Folder,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +51,7 @@ impl ApiServer {
     /// # Panics
     /// If the programs have not been built, or do not get ready.
     pub async fn start(options: Options) -> Self {
-        let folder = tempfile::Builder::new().prefix("tenure-lab-").tempdir().unwrap();
+        let folder = Folder::new();
         let ca = certificates::make(folder.path());
         write(folder.path().join("tokens.csv"), format!("{TOKEN},lab,lab,system:masters\n"))
             .unwrap();

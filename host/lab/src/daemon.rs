@@ -79,6 +79,39 @@ impl Drop for Daemon {
     }
 }
 
+/// A temporary folder that is removed when it is dropped, or when the test's process ends: what stands in a static is
+/// never dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    broom: Child,
+    path: PathBuf,
+}
+
+/// Daemons that are killed at the same time may still write: then again.
+const BROOM: &str = r#"read -r _; until rm -rf "$1"; do sleep 0.1; done"#;
+
+// === impl Folder ===
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let path = tempfile::Builder::new().prefix("tenure-lab-").tempdir().unwrap().keep();
+        let mut broom = Command::new("sh");
+        broom.args(["-c", BROOM, "broom"]).arg(&path).stdin(Stdio::piped()).stderr(Stdio::null());
+        Self { broom: broom.spawn().expect("starting sh"), path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(self.broom.stdin.take());
+        let _ = self.broom.wait();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,7 +29,8 @@ tenure_store::durable_store_contract!(OnTheApi);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_no_history_and_says_so() {
-    let store = OnTheApi::default().open();
+    let harness = OnTheApi::default();
+    let store = harness.open();
     store.commit(vec![Write::Create(nth(1))]).await.unwrap();
     let kept = store.history(None, &mut |entry| panic!("{entry:?}")).unwrap();
     assert_eq!(kept, Kept::default());

@@ -151,7 +151,7 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
 }
 
 /// Applies the manifests, and waits until they are in force.
-async fn install(client: &Client) {
+pub(crate) async fn install(client: &Client) {
     let namespaces = Api::<Namespace>::all(client.clone());
     let namespace: Namespace =
         serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();

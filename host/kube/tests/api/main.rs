@@ -13,6 +13,8 @@ mod admission;
 mod contract;
 mod faults;
 mod front;
+mod killed;
 mod lab;
+mod objects;
 mod sets;
 mod writes;

@@ -53,7 +53,8 @@ async fn a_refused_batch_puts_back_what_it_replaced_and_what_it_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_the_server_refuses_for_another_reason_leaves_nothing_either() {
-    let store = Lab::default().store();
+    let lab = Lab::default();
+    let store = lab.store();
     let bad =
         Lease { previous: vec![nth(1).holder_as_past(WallMs(1), "add").remove(0); 5], ..nth(2) };
     let refused = store.commit(vec![Write::Create(nth(1)), Write::Create(bad)]).await;
@@ -70,7 +71,6 @@ async fn a_row_that_somebody_else_changed_meanwhile_is_left_to_them() {
     created(&other, v6.clone()).await;
     let (go, held) = oneshot::channel();
     let batch = store.commit(vec![Write::Create(v4.clone()), Write::Create(v6)]);
-    front.next(Method::GET, []);
     // The second POST is held until the other has changed the row of the first.
     let meanwhile = async {
         let row = loop {
@@ -113,7 +113,8 @@ async fn what_is_cut_in_the_middle_is_called_unknown_and_seen_to_be_a_part() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_lists_find_the_rows_of_an_attachment_a_pool_a_node_and_a_key() {
-    let store = Lab::default().store();
+    let lab = Lab::default();
+    let store = lab.store();
     let [v4, v6] = dual_stack();
     let sticky = StickyKey { key: "payments/checkout-0".into(), retain_s: 600 };
     let v6 = Lease { sticky: Some(sticky), ..v6 };

@@ -57,17 +57,16 @@ async fn an_add_and_a_del_are_one_write_per_address() {
     let (writes, reads) = cost(&lab, add("c1")).await;
     println!("ADD of two addresses without a row: {writes:?} writes, {reads} reads");
     assert_eq!(writes, [2, 0, 0, 0]);
-    assert_eq!(reads, 0);
+    assert_eq!(reads, 0, "and no read");
     add("c2").await;
     let (writes, reads) = cost(&lab, del("c1")).await;
     println!("DEL of two addresses: {writes:?} writes, {reads} reads");
     assert_eq!(writes, [0, 2, 0, 0]);
     site.settle().await;
-    let (writes, reads) = cost(&lab, async {
-        let again = engine.add(site.request("c3")).await;
-        println!("the ADD of released rows: {:?}", again.map(|a| a.addresses.len()));
-    })
-    .await;
-    println!("ADD of two released addresses: {writes:?} writes, {reads} reads");
-    assert_eq!(writes.iter().sum::<u64>(), 2);
+    // The IPv4 pool has nothing else than the released address, the IPv6 pool has addresses without a row.
+    let (writes, reads) = cost(&lab, add("c3")).await;
+    println!(
+        "ADD of a released address and of one without a row: {writes:?} writes, {reads} reads"
+    );
+    assert_eq!(writes, [1, 1, 0, 0]);
 }
