@@ -78,15 +78,15 @@ fn definition(
     for amendment in amendments {
         amendment.lay_over(&mut schema)?;
     }
-    let has_status = schema.pointer("/properties/status").is_some();
+    let subresources = schema.pointer("/properties/status").map(|_| json!({"status": {}}));
     let Names { kind, plural, short } = names;
     let mut version = json!({
         "name": VERSION, "served": true, "storage": true,
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns.iter().map(Column::to_json).collect::<Vec<_>>(),
     });
-    if has_status {
-        version["subresources"] = json!({"status": {}});
+    if let (Some(version), Some(subresources)) = (version.as_object_mut(), subresources) {
+        version.insert("subresources".to_owned(), subresources);
     }
     Ok(json!({
         "apiVersion": "apiextensions.k8s.io/v1",
