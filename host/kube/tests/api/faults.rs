@@ -191,6 +191,34 @@ async fn a_row_that_was_deleted_and_made_again_is_not_deleted_by_what_knew_the_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_somebody_else_replaced_is_not_touched_by_what_read_it_before() {
+    let scene = Scene::new(options()).await;
+    let read = scene.created().await;
+    let (theirs, writes) = next(read);
+    scene.other.commit(writes).await.unwrap();
+    for writes in [delete(read), next(read).1] {
+        let refused = scene.store.commit(writes).await;
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(scene.row().await.unwrap().lease, theirs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replace_and_delete_always_carry_uid_and_resource_version() {
+    let scene = Scene::new(options()).await;
+    let first = scene.created().await;
+    let uid = scene.lab.leases().get("10.6.0.1").await.unwrap().metadata.uid.unwrap();
+    let second = scene.store.commit(next(first).1).await.unwrap()[0];
+    let sent = scene.front.last_sent(&Method::PUT);
+    let guards = [&sent["metadata"]["uid"], &sent["metadata"]["resourceVersion"]];
+    assert_eq!(guards, [&uid, &first.0.to_string()]);
+    scene.store.commit(delete(second)).await.unwrap();
+    let sent = scene.front.last_sent(&Method::DELETE);
+    let guards = [&sent["preconditions"]["uid"], &sent["preconditions"]["resourceVersion"]];
+    assert_eq!(guards, [&uid, &second.0.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_commits_than_the_bound_are_told_to_come_later() {
     let scene = Scene::new(KubeOptions { commits: 1, ..options() }).await;
     let (go, held) = oneshot::channel();

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::{Client, Config};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -42,6 +43,8 @@ struct State {
     /// Fates of the next requests with a method; those behind them pass.
     fates: Mutex<VecDeque<(Method, Fate)>>,
     seen: Mutex<Vec<Method>>,
+    /// What was sent with the requests that were passed on.
+    sent: Mutex<Vec<(Method, Bytes)>>,
 }
 
 // === impl Front ===
@@ -51,7 +54,12 @@ impl Front {
         let client = Client::try_from(config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State { client, fates: Mutex::default(), seen: Mutex::default() });
+        let state = Arc::new(State {
+            client,
+            fates: Mutex::default(),
+            seen: Mutex::default(),
+            sent: Mutex::default(),
+        });
         tokio::spawn(accept(listener, state.clone()));
         Self { port, state }
     }
@@ -64,6 +72,13 @@ impl Front {
     /// What happens to the next requests of this method about leases, one each.
     pub(crate) fn next(&self, method: Method, fates: impl IntoIterator<Item = Fate>) {
         self.state.fates.lock().extend(fates.into_iter().map(|fate| (method.clone(), fate)));
+    }
+
+    /// What was sent with the last request of this method that was passed on.
+    pub(crate) fn last_sent(&self, method: &Method) -> Value {
+        let sent = self.state.sent.lock();
+        let (_, body) = sent.iter().rfind(|(sent, _)| sent == method).unwrap();
+        serde_json::from_slice(body).unwrap()
     }
 
     /// How many requests of this method about leases came.
@@ -106,7 +121,8 @@ impl State {
 
     async fn pass(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let body = body.collect().await.unwrap().to_bytes();
+        self.sent.lock().push((parts.method.clone(), body.clone()));
         let target = parts.uri.path_and_query().unwrap().as_str();
         let mut passed = Request::builder().method(parts.method).uri(target);
         for name in [http::header::ACCEPT, http::header::CONTENT_TYPE] {
@@ -114,7 +130,7 @@ impl State {
                 passed = passed.header(name, value);
             }
         }
-        let answer = self.client.send(passed.body(body.into()).unwrap()).await.unwrap();
+        let answer = self.client.send(passed.body(body.to_vec().into()).unwrap()).await.unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let mut answer = Response::new(Full::new(body));
