@@ -33,6 +33,8 @@ use crate::lease::{LeaseSpec, Selection, labels, name};
 const MARK: &str = "tenure.dev/write";
 /// Leases of one LIST.
 const PAGE: u32 = 500;
+/// Rows whose uid is remembered (I12). Beyond it all are forgotten: a write of such a row then costs a read.
+const SEEN: usize = 200_000;
 
 type LeaseObject = Object<LeaseSpec, NotUsed>;
 
@@ -322,7 +324,11 @@ impl Rows {
 
     fn learn(&self, found: &Found) {
         let (key, revision) = (found.row.lease.key(), found.row.revision);
-        self.seen.lock().insert(key, (revision, found.uid.clone()));
+        let mut seen = self.seen.lock();
+        if seen.len() >= SEEN {
+            seen.clear();
+        }
+        seen.insert(key, (revision, found.uid.clone()));
     }
 
     /// The uid of the row of this revision: known from when it was read or written, else read now.

@@ -16,5 +16,6 @@ mod front;
 mod killed;
 mod lab;
 mod objects;
+mod rate;
 mod sets;
 mod writes;
