@@ -17,5 +17,6 @@ mod killed;
 mod lab;
 mod objects;
 mod rate;
+mod replicas;
 mod sets;
 mod writes;
