@@ -245,11 +245,16 @@ pub(super) const POLICY: &[Amendment] = &[
 pub(super) const LEASE: &[Amendment] = &[
     Amendment::bound("spec.address", "maxLength", ADDRESS),
     Amendment::immutable("spec.address", "the address of a lease is immutable"),
+    // `isIP` knows no IPv4 addresses written as IPv6; no pool has them, the store takes them.
+    Amendment::rule(
+        "spec.address",
+        "isIP(self) || self.startsWith('::ffff:')",
+        "must be an address",
+    ),
     Amendment::bound("spec.space", "maxLength", 63),
     Amendment::pattern("spec.space", SPACE),
     Amendment::immutable("spec.space", "the space of a lease is immutable"),
-    // One record per address is a matter of its name: here the two are tied. `isIP` knows no IPv4 addresses written as
-    // IPv6; no pool has them.
+    // One record per address is a matter of its name: here the two are tied.
     Amendment::rule(
         "",
         "self.metadata.name.startsWith(self.spec.space == 'default' ? '' : self.spec.space + '--')",

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Refused(Box<Status>),
     /// The server says that it did not do it now (429), and after how long it might.
     Busy(Duration),
+    /// It was answered well, with something that cannot be read.
+    Garbled(String),
     /// Nobody knows whether it was done.
     Unknown(String),
 }
@@ -73,6 +75,10 @@ impl Calls {
             match self.send(request()).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Refused(status)) => return Err(refused(act, &status)),
+                // It would read the same again, and nothing is guessed.
+                Err(Failure::Garbled(why)) => {
+                    return Err(StoreError::Corrupt { place: format!("an answer ({act})"), why });
+                }
                 Err(failure) => {
                     if !patience.pause(&failure).await {
                         return Err(StoreError::Io { act, why: failure.to_string() });
@@ -94,7 +100,7 @@ impl Patience {
     pub(crate) async fn pause(&mut self, failure: &Failure) -> bool {
         let asked = match failure {
             Failure::Busy(after) => *after,
-            Failure::Refused(_) | Failure::Unknown(_) => Duration::ZERO,
+            Failure::Refused(_) | Failure::Garbled(_) | Failure::Unknown(_) => Duration::ZERO,
         };
         let pause = jittered(self.pause.max(asked.min(LONGEST_PAUSE)));
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -119,13 +125,14 @@ impl Failure {
             kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408 => {
                 Self::Refused(status)
             }
+            kube::Error::SerdeError(error) => Self::Garbled(error.to_string()),
             other => Self::Unknown(other.to_string()),
         }
     }
 
     /// Whether the request may have been done.
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown(_))
+    pub(crate) fn may_be_done(&self) -> bool {
+        matches!(self, Self::Garbled(_) | Self::Unknown(_))
     }
 }
 
@@ -134,7 +141,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Refused(status) => f.write_str(&status.message),
             Self::Busy(_) => f.write_str("the API server has too many requests"),
-            Self::Unknown(why) => f.write_str(why),
+            Self::Garbled(why) | Self::Unknown(why) => f.write_str(why),
         }
     }
 }

@@ -301,7 +301,7 @@ impl Rows {
         may_be_done: &mut bool,
         patience: &mut Patience,
     ) -> Result<(), Trouble> {
-        *may_be_done |= failure.is_unknown();
+        *may_be_done |= failure.may_be_done();
         if patience.pause(failure).await {
             tracing::debug!(act, %failure, "sent again for the same name");
             return Ok(());

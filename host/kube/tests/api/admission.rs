@@ -208,6 +208,7 @@ async fn a_lease_is_let_in_under_the_name_of_its_address_only() {
         spec
     };
     for (spec, why) in [
+        (with("address", json!("10.6.0")), "must be an address"),
         (with("state", json!("Released")), "must agree"),
         (with("state", json!("Free")), "spec.state"),
         (with("attempt", json!("7")), "spec.attempt"),

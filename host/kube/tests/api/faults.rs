@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use http::Method;
+use kube::api::DynamicObject;
 use tenure_core::lease::{Generation, Lease};
-use tenure_kube::{KubeOptions, KubeStore};
+use tenure_kube::{KubeOptions, KubeStore, LeaseSpec};
 use tenure_store::contract::samples::nth;
 use tenure_store::{Revision, Row, Store as _, StoreError, Write};
 use tokio::sync::oneshot;
 
 use crate::front::{Fate, Front};
-use crate::lab::{Lab, options};
+use crate::lab::{Lab, options, resource};
 
 /// A store behind a front, and one that goes straight to the server.
 struct Scene {
@@ -217,6 +218,23 @@ async fn replace_and_delete_always_carry_uid_and_resource_version() {
     let sent = scene.front.last_sent(&Method::DELETE);
     let guards = [&sent["preconditions"]["uid"], &sent["preconditions"]["resourceVersion"]];
     assert_eq!(guards, [&uid, &second.0.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_cannot_be_read_is_called_so_at_once_and_not_skipped() {
+    let scene = Scene::new(options()).await;
+    scene.created().await;
+    let mut spec = serde_json::to_value(LeaseSpec::from(&nth(2))).unwrap();
+    // The rules of the API let it in, and it is no address.
+    spec["address"] = "::ffff:zz".into();
+    let mut odd = DynamicObject::new("odd", &resource("IPLease"));
+    odd.data = serde_json::json!({"spec": spec});
+    scene.lab.leases().create(&Default::default(), &odd).await.unwrap();
+    let begun = std::time::Instant::now();
+    let unreadable = scene.store.scan(&mut |_| {});
+    assert!(matches!(unreadable, Err(StoreError::Corrupt { .. })), "{unreadable:?}");
+    assert!(begun.elapsed() < options().settle_within, "and is not asked for again and again");
+    assert!(scene.row().await.is_some(), "the others can be read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
