@@ -188,13 +188,18 @@ impl ApiServer {
 }
 
 impl Ports {
-    /// All are held at once while they are chosen, so that they differ. Another process may take one before it is used:
-    /// then the start fails and says so.
+    /// Below the ports that the kernel gives to outgoing connections (`ip_local_port_range`): one of those would take a
+    /// port between its choice and its use. All are held at once while they are chosen, so that they differ.
     fn free() -> Self {
-        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let held = [(); 3].map(|()| std::iter::repeat_with(any_low_port).flatten().next().unwrap());
         let [etcd, peer, api] = held.each_ref().map(|held| held.local_addr().unwrap().port());
         Self { etcd, peer, api }
     }
+}
+
+fn any_low_port() -> Option<TcpListener> {
+    let port = 16_000 + u16::try_from(getrandom::u32().unwrap() % 16_000).unwrap();
+    TcpListener::bind(("127.0.0.1", port)).ok()
 }
 
 async fn is_ready(client: &Client) -> bool {

@@ -57,10 +57,13 @@ impl Daemon {
         kill_process(self.pid, signal).unwrap();
     }
 
-    /// Whether it still runs. One that has ended stays a zombie until it is dropped, and has no command line.
+    /// Whether it still runs. One that has ended stays a zombie until it is dropped.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        fs::read(format!("/proc/{}/cmdline", self.pid())).is_ok_and(|line| !line.is_empty())
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // The name of the program, in parentheses, may hold anything.
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
     /// The end of its log, for a message.
@@ -115,6 +118,17 @@ impl Drop for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_has_ended_is_seen_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let daemon = Daemon::start(Path::new("/bin/sh"), &["-c", "echo bye"], &log);
+        while daemon.is_running() {
+            std::thread::yield_now();
+        }
+        assert_eq!(daemon.last_words(), "bye");
+    }
 
     #[test]
     fn a_daemon_ends_when_it_is_dropped_and_its_words_are_kept() {
