@@ -475,7 +475,11 @@ impl Engine {
             };
             let now = self.now();
             let mut state = self.state.lock();
-            if written(state.ledger.slot(&key)) != written(before) {
+            let known = state.ledger.slot(&key);
+            let is_known =
+                row.as_ref().map(|row| row.revision.0) == known.map(|slot| slot.revision);
+            // To learn the same row again would begin its rest anew.
+            if is_known || written(known) != written(before) {
                 continue;
             }
             match row {

@@ -30,8 +30,19 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
 pub(crate) fn bless() -> anyhow::Result<()> {
     workspace::build_plugin()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let packages =
-        ["test", "-p", "tenure-cni", "-p", "tenure-api", "-p", "tenure-cli", "-p", "tenure-store", "-p", "xtask"];
+    let packages = [
+        "test",
+        "-p",
+        "tenure-cni",
+        "-p",
+        "tenure-api",
+        "-p",
+        "tenure-cli",
+        "-p",
+        "tenure-store",
+        "-p",
+        "xtask",
+    ];
     // Its other tests need an API server and have no golden file.
     let manifests = ["test", "-p", "tenure-kube", "--test", "goldens"];
     for arguments in [&packages[..], &manifests[..]] {
