@@ -4,14 +4,17 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
-use tenure_core::name::{IfName, NetworkName};
+use tenure_core::name::{IfName, NetworkName, ObjectName};
+use tenure_core::objects::{API_VERSION, Object, ObjectKind};
 use tenure_core::ports::{Kernel as _, WireLink};
-use tenure_engine::{AddRequest, EngineError};
-use tenure_sim::Site;
-use tenure_store::{Contents, ImportMode, MemoryStore, Store as _};
+use tenure_engine::{AddRequest, EngineError, ReleaseRequest};
+use tenure_sim::{SimStore, Site};
+use tenure_store::{Contents, Fault, ImportMode, MemoryStore, Store as _};
 
 fn pool() -> Value {
     json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1-10.0.0.4"], "cooldown": "0s"})
@@ -38,6 +41,12 @@ fn address(text: &str) -> IpAddr {
 
 async fn lease(site: &Site, text: &str) -> Lease {
     site.engine.lease(Default::default(), address(text)).await.unwrap().lease
+}
+
+/// Somebody of whom the store knows nothing has this address on its link.
+fn stand(site: &Site, stranger: &str, text: &str) {
+    site.kernel.make(stranger);
+    site.kernel.put_on_link(stranger, address(text));
 }
 
 fn cause(lease: &Lease) -> Option<QuarantineCause> {
@@ -94,8 +103,7 @@ async fn two_live_claims_are_quarantined_for_an_operator() {
     let site = site(&["a"]).await;
     let backup = contents(&site);
     // The recorded holder lives, and another container stands on its address.
-    site.kernel.make("b");
-    site.kernel.put_on_link("b", address("10.0.0.1"));
+    stand(&site, "b", "10.0.0.1");
     site.kernel.take_off_link("a", address("10.0.0.1"));
     site.engine.import(backup, ImportMode::Replace).await.unwrap();
     assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
@@ -123,8 +131,7 @@ async fn a_cookie_of_an_earlier_boot_names_nobody_of_this_one() {
     let mut site = site(&["a"]).await;
     site.kernel.reboot();
     // The first namespace of this boot has the cookie that the holder's had in the boot before.
-    site.kernel.make("stranger");
-    site.kernel.put_on_link("stranger", address("10.0.0.1"));
+    stand(&site, "stranger", "10.0.0.1");
     site.restart("boot-2");
     site.reclaim().await;
     assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
@@ -173,7 +180,7 @@ async fn until_it_is_known_what_is_alive_only_a_silent_probe_permits_an_address(
     let refused = site.add("c").await.unwrap_err();
     assert!(matches!(refused, EngineError::Unsettled { .. }), "{refused:?}");
     site.kernel.be_silent(false);
-    site.clock.pass(std::time::Duration::from_secs(6));
+    site.clock.pass(Duration::from_secs(6));
     assert_ne!(site.add("c").await.unwrap(), [address("10.0.0.1")]);
     assert_eq!(site.wire.asked().len(), 3, "nobody is asked any more");
 }
@@ -189,8 +196,174 @@ async fn a_silent_witness_keeps_nobody_waiting_where_the_store_is_the_truth() {
 #[tokio::test]
 async fn a_new_pool_spares_what_others_already_use() {
     let site = Site::new(&[]).await;
-    site.kernel.make("foreign");
-    site.kernel.put_on_link("foreign", address("10.0.0.1"));
+    stand(&site, "foreign", "10.0.0.1");
     site.apply(&[("p", pool())]).await;
     assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_census_finds_what_an_add_has_reserved_while_an_import_comes() {
+    let site = Arc::new(Site::new(&[("p", pool())]).await);
+    let backup = contents(&site);
+    let mut probed = pool();
+    probed["probe"] = json!("always");
+    site.apply(&[("p", probed)]).await;
+    stand(&site, "stranger", "10.0.0.1");
+    let (host, runtime) = (site.clone(), tokio::runtime::Handle::current());
+    site.wire.during_next(move || {
+        runtime.block_on(host.engine.import(backup, ImportMode::Replace)).unwrap();
+        assert!(host.engine.knows_what_lives());
+    });
+    let link = Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() });
+    let request = AddRequest { link, ..site.request("a") };
+    assert_eq!(site.add_as(&request).await.unwrap(), [address("10.0.0.2")]);
+    assert_eq!(site.wire.asked()[0], address("10.0.0.1"), "it was reserved when the import came");
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
+}
+
+#[tokio::test]
+async fn an_import_does_not_forget_holders_whose_links_are_not_up_yet() {
+    let site = Site::new(&[("p", pool())]).await;
+    let backup = contents(&site);
+    site.add("a").await.unwrap();
+    let blind = AddRequest { netns: None, ..site.request("b") };
+    site.add_as(&blind).await.unwrap();
+    site.add("over").await.unwrap();
+    site.kernel.end("over");
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    for held in ["10.0.0.1", "10.0.0.2"] {
+        assert_eq!(cause(&lease(&site, held).await), Some(QuarantineCause::Found), "{held}");
+    }
+    assert_eq!(site.add("c").await.unwrap(), [address("10.0.0.3")], "its holder is over");
+}
+
+#[tokio::test]
+async fn what_was_found_is_freed_when_a_complete_census_sees_it_nowhere() {
+    let mut site = Site::new(&[]).await;
+    for stranger in ["first", "second"] {
+        stand(&site, stranger, "10.0.0.1");
+    }
+    site.restart_on(MemoryStore::new(), true);
+    site.apply(&[("p", pool())]).await;
+    let named = lease(&site, "10.0.0.1").await.netns.map(|netns| netns.cookie);
+    assert_eq!(named, site.kernel.cookie("first"));
+    site.kernel.end("first");
+    assert_eq!(site.reclaim().await, 0, "the second one has it");
+    let elsewhere = site.kernel.make("elsewhere");
+    site.kernel.end("second");
+    site.kernel.be_unsure(elsewhere, true);
+    assert_eq!(site.reclaim().await, 0, "nobody knows what is in there");
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
+    site.kernel.be_unsure(elsewhere, false);
+    assert_eq!(site.reclaim().await, 1);
+}
+
+/// `a` is recorded and `b` stands on its address too.
+async fn two_claims() -> Site {
+    let site = site(&["a"]).await;
+    stand(&site, "b", "10.0.0.1");
+    let backup = contents(&site);
+    site.engine.import(backup, ImportMode::Replace).await.unwrap();
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
+    site
+}
+
+#[tokio::test]
+async fn the_end_of_one_of_two_claimants_does_not_free_the_address_of_the_other() {
+    let site = two_claims().await;
+    site.kernel.end("a");
+    assert_eq!(site.reclaim().await, 0);
+    site.kernel.end("b");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn the_add_of_the_recorded_claimant_is_answered_and_does_not_end_the_claim_of_the_other() {
+    let site = two_claims().await;
+    assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.1")]);
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::TwoClaims));
+}
+
+#[tokio::test]
+async fn the_del_of_one_of_two_claimants_leaves_the_address_to_the_other() {
+    let site = two_claims().await;
+    site.del("a").await;
+    site.kernel.end("a");
+    site.settle().await;
+    let left = lease(&site, "10.0.0.1").await;
+    assert_eq!(cause(&left), Some(QuarantineCause::Found));
+    assert_ne!(left.attachment, tenure_sim::attachment("a"));
+    assert_eq!(site.add("c").await.unwrap(), [address("10.0.0.2")]);
+    site.kernel.end("b");
+    assert_eq!(site.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn a_reservation_that_is_lifted_gives_nothing_that_somebody_uses() {
+    let site = Site::new(&[("p", pool())]).await;
+    let reservation = Object::from_json(json!({
+        "apiVersion": API_VERSION, "kind": "IPReservation", "metadata": {"name": "r"},
+        "spec": {"addresses": ["10.0.0.1"]},
+    }));
+    site.engine.apply(vec![reservation.unwrap()], false).await.unwrap();
+    stand(&site, "stranger", "10.0.0.1");
+    let name = ObjectName::new("r").unwrap();
+    site.engine.delete(ObjectKind::IPReservation, &name).await.unwrap();
+    assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_enabled_gives_nothing_that_somebody_uses() {
+    let mut disabled = pool();
+    disabled["disabled"] = json!(true);
+    let site = Site::new(&[("p", disabled)]).await;
+    stand(&site, "stranger", "10.0.0.1");
+    site.apply(&[("p", pool())]).await;
+    assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn what_an_operator_quarantined_in_an_earlier_boot_does_not_hide_who_lives_in_this_one() {
+    let mut site = site(&["a"]).await;
+    let by_hand = ReleaseRequest {
+        address: address("10.0.0.1"),
+        space: Default::default(),
+        generation: 1,
+        even_if_live: true,
+        reason: "test".into(),
+    };
+    site.engine.release_by_hand(by_hand, "root").await.unwrap();
+    site.kernel.reboot();
+    site.kernel.make("has the cookie of a");
+    stand(&site, "stranger", "10.0.0.1");
+    site.restart("boot-2");
+    site.reclaim().await;
+    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
+    assert_eq!(site.add("b").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn two_minutes_after_a_store_went_back_a_second_census_finds_who_was_on_the_way() {
+    let mut site = Site::new(&[]).await;
+    site.kernel.make("late");
+    site.restart_on(MemoryStore::new(), true);
+    site.apply(&[("p", pool())]).await;
+    assert!(site.engine.knows_what_lives());
+    stand(&site, "late", "10.0.0.1");
+    site.clock.pass(Duration::from_secs(120));
+    assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
+}
+
+#[tokio::test]
+async fn a_pool_is_applied_though_its_census_cannot_be_written_and_the_next_add_takes_it() {
+    let site = Site::new(&[]).await;
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone(), "boot-1");
+    stand(&site, "stranger", "10.0.0.1");
+    store.fail_commit(1, Fault::Io);
+    engine.apply(vec![tenure_sim::pool("p", &pool())], false).await.unwrap();
+    assert_eq!((store.failed(), engine.counters().found.get()), (1, 0));
+    let answer = engine.add(site.request("a")).await.unwrap();
+    assert_eq!(answer.addresses[0].address.addr(), address("10.0.0.2"));
+    assert_eq!(engine.counters().found.get(), 1);
 }

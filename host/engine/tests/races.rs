@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::lease::{LeaseState, Netns, NodeRef};
+use tenure_core::lease::{LeaseState, Netns, NodeRef, QuarantineCause};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{Census, Kernel, KernelLook, WitnessError};
@@ -322,10 +322,13 @@ async fn a_series_of_looks_does_not_outlive_a_re_add() {
     assert_eq!(site.reclaim().await, 1);
 }
 
+type Happens = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+
 /// A witness that something happens to just after one of its looks.
 struct Interrupted {
     kernel: Arc<FakeKernel>,
-    after_look: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    after_look: Happens,
+    after_census: Happens,
 }
 
 impl Kernel for Interrupted {
@@ -343,14 +346,27 @@ impl Kernel for Interrupted {
     }
 
     fn census(&self) -> Result<Census, WitnessError> {
-        self.kernel.census()
+        let census = self.kernel.census();
+        let happens = self.after_census.lock().take();
+        if let Some(happens) = happens {
+            happens();
+        }
+        census
     }
 }
 
 /// An engine over the rows of this site that knows what lives, and its witness.
 async fn interrupted(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
-    let (kernel, after_look) = (site.kernel.clone(), Mutex::new(None));
-    let witness = Arc::new(Interrupted { kernel, after_look });
+    let (engine, witness) = started(site);
+    engine.sweep().await.unwrap();
+    (engine, witness)
+}
+
+/// The same before its first census.
+fn started(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
+    let (after_look, after_census) = (Mutex::new(None), Mutex::new(None));
+    let kernel = site.kernel.clone();
+    let witness = Arc::new(Interrupted { kernel, after_look, after_census });
     let ports = Ports {
         store: site.store.clone(),
         policies: site.policies.clone(),
@@ -359,9 +375,7 @@ async fn interrupted(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
         clock: site.clock.clone(),
     };
     let node = NodeRef { agent: "agent".into(), boot: "boot-1".into(), ..NodeRef::default() };
-    let engine = Engine::start(ports, Options::new(node)).unwrap();
-    engine.sweep().await.unwrap();
-    (engine, witness)
+    (Engine::start(ports, Options::new(node)).unwrap(), witness)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -378,6 +392,25 @@ async fn what_is_bound_after_the_look_is_not_judged_by_it() {
     let swept = engine.sweep().await.unwrap();
     assert!(witness.after_look.lock().is_none());
     assert_eq!(swept.next, None, "the namespace that the look lacks was made after it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_census_is_taken_again_if_a_row_changed_under_it() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24", "cooldown": "0s"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    site.kernel.make("stranger");
+    site.kernel.put_on_link("stranger", address);
+    let (engine, witness) = started(&site);
+    let (other, runtime) = (engine.clone(), tokio::runtime::Handle::current());
+    let del = DelRequest { attachment: attachment("c1"), bound_before: None };
+    *witness.after_census.lock() = Some(Box::new(move || {
+        runtime.block_on(other.del(del)).unwrap();
+    }));
+    engine.learn_what_lives().await.unwrap();
+    assert!(witness.after_census.lock().is_none());
+    let state = view(&site, address).await.lease.state;
+    let found = matches!(state, LeaseState::Quarantined { cause: QuarantineCause::Found, .. });
+    assert!(found, "the second census judges the row as it is: {state:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::name::Digest;
+use tenure_core::name::{Digest, NetworkName};
 use tenure_engine::{CheckRequest, DelRequest, EngineError, FixedAddress, SpoolInstant};
 use tenure_sim::{Site, attachment, names, pod};
 use tenure_store::{Fault, Store as _};
@@ -279,6 +279,25 @@ async fn fixed_addresses_are_given_exactly_or_refused_with_the_reason() {
     narrow.fixed[0].prefix = Some(16);
     assert!(site.add_as(&narrow).await.unwrap_err().to_string().contains("10.0.0.0/24"));
     assert!(site.add_as(&fixed("c2", "fd00::1")).await.unwrap_err().to_string().contains("IPv6"));
+}
+
+#[tokio::test]
+async fn an_address_of_another_space_is_not_reused_in_the_space_of_the_pool() {
+    let pool = |space: &str, network: &str| json!({"cidr": "10.0.0.0/24", "cooldown": "0s", "space": space, "networks": [network]});
+    let site = Site::new(&[("p", pool("default", "net")), ("q", pool("blue", "blue"))]).await;
+    let of_pod = |container: &str| {
+        let mut request = site.request(container);
+        request.owner = pod("web-0", "uid");
+        request
+    };
+    let mut before = of_pod("c1");
+    before.attachment.network = NetworkName::new("blue").unwrap();
+    before.fixed = vec![FixedAddress { address: ip("10.0.0.9"), prefix: None }];
+    site.add_as(&before).await.unwrap();
+    let (attachment, bound_before) = (before.attachment, None);
+    site.engine.del(DelRequest { attachment, bound_before }).await.unwrap();
+    *site.policies.affinity.lock() = Affinity::Reuse(vec![0]);
+    assert_ne!(site.add_as(&of_pod("c2")).await.unwrap(), [ip("10.0.0.9")]);
 }
 
 #[tokio::test]

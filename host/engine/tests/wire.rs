@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_core::name::IfName;
 use tenure_core::ports::WireLink;
@@ -96,6 +97,24 @@ async fn a_blind_witness_does_not_keep_an_ordinary_address_back() {
     site.wire.be_blind(true);
     assert!(site.add_as(&on_macvlan(&site, "a")).await.is_ok());
     assert_eq!(site.engine.counters().probes_blind.get(), 1);
+}
+
+#[tokio::test]
+async fn a_key_whose_address_a_foreign_machine_has_gets_another_one() {
+    let site = site("always").await;
+    *site.policies.affinity.lock() = Affinity::Sticky {
+        key: "web-0".into(),
+        if_held: IfHeld::Wait,
+        retain_s: 600,
+        preferred: Vec::new(),
+    };
+    assert_eq!(site.add_as(&on_macvlan(&site, "a")).await.unwrap(), [address("10.0.0.1")]);
+    site.kernel.end("a");
+    site.del("a").await;
+    site.settle().await;
+    site.wire.set_foreign(address("10.0.0.1"), true);
+    assert_eq!(site.add_as(&on_macvlan(&site, "b")).await.unwrap(), [address("10.0.0.2")]);
+    assert_eq!(site.wire.asked().len(), 3, "its own address was asked for first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
