@@ -1,5 +1,5 @@
-//! What is alive on this machine, before pools are served: at each start, after an import, and when a pool is new or
-//! wider than before. A store that went back in time, or that knows nothing yet, would give live addresses away.
+//! What is alive on this machine, before pools are served: at each start, after an import, and when a pool has addresses
+//! that it had not. A store that went back in time, or that knows nothing yet, would give live addresses away.
 //!
 //! ```text
 //! census of all links -> each address inside a pool: does its row name that namespace?
@@ -295,38 +295,46 @@ impl Engine {
             }
         }
         for RowAt { key, slot: held } in remembered {
-            let slot = {
-                let state = self.state.lock();
-                let slot = state.ledger.slot(&key);
-                if claimed.contains(&key) || (slot.is_none() && !state.ledger.is_usable(&key)) {
-                    continue;
-                }
-                slot.filter(is_in_store)
-            };
-            let is_same = |slot: Slot| {
-                slot.has_holder()
-                    && slot.home == Home::Here
-                    && (slot.netns, slot.attachment) == (held.netns, held.attachment)
-            };
-            let is_over = matches!(find(&evidence_of(look.as_deref(), &held)), Finding::Dead(_));
-            if is_over || slot.is_some_and(is_same) {
+            let forgotten = self.forgotten(look.as_deref(), &key, &held);
+            let Some((slot, against)) = forgotten.filter(|_| !claimed.contains(&key)) else {
                 continue;
-            }
-            if !as_before(&key, &slot) {
+            };
+            if as_before(&key, &slot) {
+                claimed.insert(key.clone());
+                let (place, ifname) = (held.netns.map(Place::Netns), UNKNOWN.to_owned());
+                claims.push(Claim { key, slot, holder: Unknown { place, ifname }, against });
+            } else {
                 all = false;
-                continue;
             }
-            let lives = |slot: Slot| {
-                let found = find(&evidence_of(look.as_deref(), &slot));
-                slot.has_holder() && !matches!(found, Finding::Dead(_))
-            };
-            let against = if slot.is_some_and(lives) { Against::Holder } else { Against::Nobody };
-            claimed.insert(key.clone());
-            let place = held.netns.map(Place::Netns);
-            let holder = Unknown { place, ifname: UNKNOWN.to_owned() };
-            claims.push(Claim { key, slot, holder, against });
         }
         (claims, all)
+    }
+
+    /// What the store has now in the place of a holder that was known before and is not over, if it forgot that one.
+    fn forgotten(
+        &self,
+        look: Option<&dyn KernelLook>,
+        key: &LeaseKey,
+        held: &Slot,
+    ) -> Option<(Option<Slot>, Against)> {
+        let is_over = |slot: &Slot| matches!(find(&evidence_of(look, slot)), Finding::Dead(_));
+        let slot = {
+            let state = self.state.lock();
+            let slot = state.ledger.slot(key);
+            if slot.is_none() && !state.ledger.is_usable(key) {
+                return None;
+            }
+            slot.filter(is_in_store)
+        };
+        let holder = slot.filter(Slot::has_holder);
+        let is_same = |now: Slot| {
+            now.home == Home::Here && (now.netns, now.attachment) == (held.netns, held.attachment)
+        };
+        if is_over(held) || holder.is_some_and(is_same) {
+            return None;
+        }
+        let lives = holder.is_some_and(|now| !is_over(&now));
+        Some((slot, if lives { Against::Holder } else { Against::Nobody }))
     }
 
     /// The version of every row.
