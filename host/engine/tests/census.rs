@@ -201,26 +201,6 @@ async fn a_new_pool_spares_what_others_already_use() {
     assert_eq!(site.add("a").await.unwrap(), [address("10.0.0.2")]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_census_finds_what_an_add_has_reserved_while_an_import_comes() {
-    let site = Arc::new(Site::new(&[("p", pool())]).await);
-    let backup = contents(&site);
-    let mut probed = pool();
-    probed["probe"] = json!("always");
-    site.apply(&[("p", probed)]).await;
-    stand(&site, "stranger", "10.0.0.1");
-    let (host, runtime) = (site.clone(), tokio::runtime::Handle::current());
-    site.wire.during_next(move || {
-        runtime.block_on(host.engine.import(backup, ImportMode::Replace)).unwrap();
-        assert!(host.engine.knows_what_lives());
-    });
-    let link = Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() });
-    let request = AddRequest { link, ..site.request("a") };
-    assert_eq!(site.add_as(&request).await.unwrap(), [address("10.0.0.2")]);
-    assert_eq!(site.wire.asked()[0], address("10.0.0.1"), "it was reserved when the import came");
-    assert_eq!(cause(&lease(&site, "10.0.0.1").await), Some(QuarantineCause::Found));
-}
-
 #[tokio::test]
 async fn an_import_does_not_forget_holders_whose_links_are_not_up_yet() {
     let site = Site::new(&[("p", pool())]).await;

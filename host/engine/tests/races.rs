@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,9 +13,9 @@ use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::lease::{LeaseState, Netns, NodeRef, QuarantineCause};
-use tenure_core::name::ObjectName;
+use tenure_core::name::{IfName, ObjectName};
 use tenure_core::objects::ObjectKind;
-use tenure_core::ports::{Census, Kernel, KernelLook, WitnessError};
+use tenure_core::ports::{Census, Kernel, KernelLook, WireLink, WitnessError};
 use tenure_core::time::WallMs;
 use tenure_engine::{
     AddRequest, DelRequest, Deleted, Engine, FixedAddress, GcRequest, LeaseView, Options, Ports,
@@ -324,33 +325,37 @@ async fn a_series_of_looks_does_not_outlive_a_re_add() {
 
 type Happens = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
-/// A witness that something happens to just after one of its looks.
+/// A witness that something happens to when it is asked.
+#[derive(Default)]
 struct Interrupted {
     kernel: Arc<FakeKernel>,
+    before_identify: Happens,
     after_look: Happens,
     after_census: Happens,
 }
 
+fn happen(what: &Happens) {
+    let happens = what.lock().take();
+    if let Some(happens) = happens {
+        happens();
+    }
+}
+
 impl Kernel for Interrupted {
     fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
+        happen(&self.before_identify);
         self.kernel.identify(path)
     }
 
     fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
         let look = self.kernel.look();
-        let happens = self.after_look.lock().take();
-        if let Some(happens) = happens {
-            happens();
-        }
+        happen(&self.after_look);
         look
     }
 
     fn census(&self) -> Result<Census, WitnessError> {
         let census = self.kernel.census();
-        let happens = self.after_census.lock().take();
-        if let Some(happens) = happens {
-            happens();
-        }
+        happen(&self.after_census);
         census
     }
 }
@@ -364,14 +369,13 @@ async fn interrupted(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
 
 /// The same before its first census.
 fn started(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
-    let (after_look, after_census) = (Mutex::new(None), Mutex::new(None));
     let kernel = site.kernel.clone();
-    let witness = Arc::new(Interrupted { kernel, after_look, after_census });
+    let witness = Arc::new(Interrupted { kernel, ..Interrupted::default() });
     let ports = Ports {
         store: site.store.clone(),
         policies: site.policies.clone(),
         kernel: witness.clone(),
-        wire: None,
+        wire: Some(site.wire.clone()),
         clock: site.clock.clone(),
     };
     let node = NodeRef { agent: "agent".into(), boot: "boot-1".into(), ..NodeRef::default() };
@@ -411,6 +415,44 @@ async fn a_census_is_taken_again_if_a_row_changed_under_it() {
     let state = view(&site, address).await.lease.state;
     let found = matches!(state, LeaseState::Quarantined { cause: QuarantineCause::Found, .. });
     assert!(found, "the second census judges the row as it is: {state:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_add_reserves_under_the_census_of_an_import_is_found_by_it() {
+    let pool = json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1"], "probe": "always"});
+    let site = Site::new(&[("p", pool)]).await;
+    let export = exported(&site);
+    let (engine, witness) = interrupted(&site).await;
+    site.kernel.make("stranger");
+    site.kernel.put_on_link("stranger", ip("10.0.0.1"));
+    let link = Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() });
+    let request = AddRequest { link, ..site.request("c1") };
+    // ADD: known what lives | import, links looked at | reserves | census judges | writes
+    let (begun, is_begun) = channel();
+    let (go_on, may_go_on) = channel();
+    let (reserved, is_reserved) = channel();
+    let (judged, is_judged) = channel::<()>();
+    *witness.before_identify.lock() = Some(Box::new(move || {
+        begun.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    }));
+    *witness.after_census.lock() = Some(Box::new(move || {
+        go_on.send(()).unwrap();
+        is_reserved.recv().unwrap();
+    }));
+    site.wire.during_next(move || {
+        reserved.send(()).unwrap();
+        is_judged.recv().unwrap();
+    });
+    let add = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.add(request).await }
+    });
+    tokio::task::spawn_blocking(move || is_begun.recv().unwrap()).await.unwrap();
+    engine.import(export, ImportMode::Replace).await.unwrap();
+    judged.send(()).unwrap();
+    assert_eq!(add.await.unwrap().unwrap_err().code(), "POOL_EXHAUSTED", "the stranger has it");
+    assert_eq!(site.wire.asked(), [ip("10.0.0.1")], "it was reserved");
 }
 
 #[tokio::test]
