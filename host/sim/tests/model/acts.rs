@@ -76,11 +76,9 @@ impl Machine {
     fn disturb(&mut self, op: &Op) {
         match op {
             Op::End { who, kept } => self.end(cast(*who).path, *kept),
-            Op::LetGo { nth } => {
-                if !self.kept.is_empty() {
-                    let cookie = self.kept.remove(usize::from(*nth) % self.kept.len());
-                    self.end_cookie(cookie);
-                }
+            Op::LetGo { nth } if !self.kept.is_empty() => {
+                let cookie = self.kept.remove(usize::from(*nth) % self.kept.len());
+                self.end_cookie(cookie);
             }
             Op::Link { who, up: true } => self.link(&cast(*who).attachment),
             Op::Link { who, up: false } => self.unlink(cast(*who).path),

@@ -11,7 +11,7 @@ use tenure_engine::{AddRequest, NetnsRef, ReleaseRequest};
 use tenure_sim::Gate;
 
 use crate::acts::verdict;
-use crate::cast::{PLACES, POOLS, everybody, key};
+use crate::cast::{PLACES, everybody, key};
 use crate::machine::Machine;
 use crate::ops::{Add, NetnsAt, Op, Ranking, Verb, Wish};
 use crate::world::{AddCall, Breach, Call, Check, breach};
@@ -139,7 +139,7 @@ impl Machine {
 
     fn every_address_can_be_given(&mut self) -> Check {
         let mut last = 0;
-        for pool in 0..POOLS {
+        for (pool, place) in PLACES.iter().enumerate() {
             let size = crate::cast::addresses(pool).filter(|at| self.model.env.pools.has(*at));
             for nth in 0..=size.count() {
                 last += 1;
@@ -149,7 +149,7 @@ impl Machine {
                 let given = self.model.claims.len() - before;
                 let size = crate::cast::addresses(pool).filter(|at| self.model.env.pools.has(*at));
                 if given != usize::from(nth < size.count()) {
-                    breach!("I6: {} gave {nth} addresses and {given} more", PLACES[pool].name);
+                    breach!("I6: {} gave {nth} addresses and {given} more", place.name);
                 }
             }
         }

@@ -370,11 +370,11 @@ impl Model {
         for lease in rows {
             self.put(at(&lease.key()), lease, time);
         }
-        let imports = flights.iter().filter_map(|flight| match &flight.call {
+        let mut imports = flights.iter().filter_map(|flight| match &flight.call {
             crate::world::Call::Import(pools) => Some(pools.clone()),
             _ => None,
         });
-        let Some(pools) = imports.last().or(self.restoring.take()) else {
+        let Some(pools) = imports.next_back().or(self.restoring.take()) else {
             breach!("an import that nobody asked for")
         };
         self.env.pools = pools;

@@ -59,11 +59,13 @@ pub fn change(
             }
             _ => change.found(Some(before), flights),
         },
-        (LeaseState::Quarantined { cause, .. }, before)
-            if matches!(cause, QuarantineCause::Found | QuarantineCause::TwoClaims) =>
-        {
-            change.found(before.map(|(_, before)| before), flights)
-        }
+        (
+            LeaseState::Quarantined {
+                cause: QuarantineCause::Found | QuarantineCause::TwoClaims,
+                ..
+            },
+            before,
+        ) => change.found(before.map(|(_, before)| before), flights),
         (
             LeaseState::Bound,
             Some((LeaseState::Quarantined { cause: QuarantineCause::Wire, .. }, before)),
