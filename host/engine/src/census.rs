@@ -52,6 +52,9 @@ pub(crate) struct Unsettled {
     remembered: Vec<RowAt>,
 }
 
+/// An address and what the store has there.
+type RowOf = (LeaseKey, Option<Slot>);
+
 /// An address that stands on a link where the store has none.
 struct Claim {
     key: LeaseKey,
@@ -65,6 +68,24 @@ struct Claim {
 struct Unknown {
     place: Option<Place>,
     ifname: String,
+}
+
+impl Unknown {
+    /// A name for it, by where it is.
+    fn attachment(&self) -> Result<Attachment, EngineError> {
+        let bug = |what: String| EngineError::Bug { what };
+        let container = match self.place {
+            Some(Place::Netns(netns)) => format!("netns-{}", netns.ino),
+            Some(Place::Hidden { nsid }) => format!("nsid-{nsid}"),
+            None => UNKNOWN.to_owned(),
+        };
+        let ifname = IfName::new(&self.ifname).or_else(|_| IfName::new(UNKNOWN));
+        Ok(Attachment {
+            network: NetworkName::new(UNKNOWN).map_err(|e| bug(e.to_string()))?,
+            container: ContainerId::new(container).map_err(|e| bug(e.to_string()))?,
+            ifname: ifname.map_err(|e| bug(e.to_string()))?,
+        })
+    }
 }
 
 /// Whom it would take the address from.
@@ -205,15 +226,16 @@ impl Engine {
     /// Of these addresses those that certainly stand on no link of the machine, but for links that are explained by a row of
     /// another space.
     pub(crate) fn on_no_link(&self, keys: HashSet<LeaseKey>) -> HashSet<LeaseKey> {
+        if keys.is_empty() {
+            return keys;
+        }
         let census = match self.ports.kernel.census() {
             Ok(census) if census.incomplete.is_none() => census,
             Ok(_) | Err(_) => return HashSet::new(),
         };
         let mut free = keys;
         for sighting in census.sightings {
-            let rows = self.rows_in_pools(&sighting);
-            let (its, others): (Vec<_>, Vec<_>) =
-                rows.into_iter().partition(|(_, slot)| explains(slot.as_ref(), sighting.place));
+            let (its, others) = self.rows_meant(&sighting);
             let meant = if its.is_empty() { others } else { its };
             for (key, _) in meant {
                 free.remove(&key);
@@ -271,10 +293,7 @@ impl Engine {
             slot.map(|slot| slot.revision) == before.get(key).copied()
         };
         for sighting in sightings {
-            let rows = self.rows_in_pools(&sighting);
-            // Which of the spaces a link belongs to nobody can see: the row that names its holder says so.
-            let (its, others): (Vec<_>, Vec<_>) =
-                rows.into_iter().partition(|(_, slot)| explains(slot.as_ref(), sighting.place));
+            let (its, others) = self.rows_meant(&sighting);
             if !its.is_empty() {
                 its.iter()
                     .filter(|(key, slot)| as_before(key, slot))
@@ -317,7 +336,6 @@ impl Engine {
         key: &LeaseKey,
         held: &Slot,
     ) -> Option<(Option<Slot>, Against)> {
-        let is_over = |slot: &Slot| matches!(find(&evidence_of(look, slot)), Finding::Dead(_));
         let slot = {
             let state = self.state.lock();
             let slot = state.ledger.slot(key);
@@ -326,15 +344,16 @@ impl Engine {
             }
             slot.filter(is_in_store)
         };
-        let holder = slot.filter(Slot::has_holder);
         let is_same = |now: Slot| {
-            now.home == Home::Here && (now.netns, now.attachment) == (held.netns, held.attachment)
+            now.has_holder()
+                && now.home == Home::Here
+                && (now.netns, now.attachment) == (held.netns, held.attachment)
         };
-        if is_over(held) || holder.is_some_and(is_same) {
+        let is_over = against(look, held) == Against::Nobody;
+        if is_over || slot.is_some_and(is_same) {
             return None;
         }
-        let lives = holder.is_some_and(|now| !is_over(&now));
-        Some((slot, if lives { Against::Holder } else { Against::Nobody }))
+        Some((slot, slot.map_or(Against::Nobody, |slot| against(look, &slot))))
     }
 
     /// The version of every row.
@@ -346,8 +365,9 @@ impl Engine {
         rows.map(|(revision, key)| (key, revision)).collect()
     }
 
-    /// The rows that a sighted address may mean: one in each space that has a pool for it.
-    fn rows_in_pools(&self, sighting: &Sighting) -> Vec<(LeaseKey, Option<Slot>)> {
+    /// The rows that a sighted address may mean, one in each space that has a pool for it: those that name its holder, and
+    /// all others. Which of the spaces a link belongs to nobody can see, but by the row that names the holder.
+    fn rows_meant(&self, sighting: &Sighting) -> (Vec<RowOf>, Vec<RowOf>) {
         let state = self.state.lock();
         let has = |pool: &&tenure_core::pool::Pool| pool.spec.cidr.contains(&sighting.address);
         let spaces = state.ledger.pools().filter(has).map(|pool| pool.spec.space.clone());
@@ -356,14 +376,14 @@ impl Engine {
             let slot = state.ledger.slot(&key);
             (key, slot)
         };
-        let counts =
-            |(key, slot): &(LeaseKey, Option<Slot>)| slot.is_some() || state.ledger.is_usable(key);
-        let in_store = |(key, slot): (LeaseKey, Option<Slot>)| (key, slot.filter(is_in_store));
-        spaces.map(row).filter(counts).map(in_store).collect()
+        let counts = |(key, slot): &RowOf| slot.is_some() || state.ledger.is_usable(key);
+        let in_store = |(key, slot): RowOf| (key, slot.filter(is_in_store));
+        let rows = spaces.map(row).filter(counts).map(in_store);
+        rows.partition(|(_, slot)| explains(slot.as_ref(), sighting.place))
     }
 
     /// Remembers that the recorded holder was seen with its address.
-    fn note_holder(&self, (key, slot): &(LeaseKey, Option<Slot>)) {
+    fn note_holder(&self, (key, slot): &RowOf) {
         if let Some(slot) = slot {
             self.state.lock().ledger.note_seen(key, slot.generation);
         }
@@ -401,10 +421,9 @@ impl Engine {
         holder: &Unknown,
         before: Option<&Lease>,
     ) -> Result<Lease, EngineError> {
-        let (netns, container) = match holder.place {
-            Some(Place::Netns(netns)) => (Some(netns), format!("netns-{}", netns.ino)),
-            Some(Place::Hidden { nsid }) => (None, format!("nsid-{nsid}")),
-            None => (None, UNKNOWN.to_owned()),
+        let netns = match holder.place {
+            Some(Place::Netns(netns)) => Some(netns),
+            Some(Place::Hidden { .. }) | None => None,
         };
         let now = self.now();
         let pool = {
@@ -417,7 +436,7 @@ impl Engine {
             address: key.address,
             pool,
             space: key.space.clone(),
-            attachment: unknown_holder(container, &holder.ifname)?,
+            attachment: holder.attachment()?,
             owner: Owner::default(),
             node: self.options.node.clone(),
             netns,
@@ -468,14 +487,15 @@ fn weigh(look: Option<&dyn KernelLook>, slot: Option<&Slot>, place: Place) -> Op
     if is_found && is_its_home(slot, place) {
         return None;
     }
-    if !slot.has_holder() {
-        return Some(Against::Nobody);
+    Some(against(look, slot))
+}
+
+/// Whom a row defends. Only a holder that is certainly over has nothing to lose.
+fn against(look: Option<&dyn KernelLook>, slot: &Slot) -> Against {
+    match find(&evidence_of(look, slot)) {
+        Finding::Alive | Finding::Unknown(_) if slot.has_holder() => Against::Holder,
+        _ => Against::Nobody,
     }
-    // Only a holder that is certainly over has nothing to lose.
-    Some(match find(&evidence_of(look, slot)) {
-        Finding::Dead(_) => Against::Nobody,
-        Finding::Alive | Finding::Unknown(_) => Against::Holder,
-    })
 }
 
 /// Whether a census put the row into quarantine.
@@ -486,22 +506,12 @@ pub(crate) fn is_contested(lease: &Lease) -> bool {
 
 /// What one of two claimants leaves: the other one, of whom nothing is known.
 pub(crate) fn left_to_the_other(lease: Lease, wall: WallMs) -> Result<Lease, EngineError> {
-    let container = lease.netns.map_or_else(|| UNKNOWN.to_owned(), |n| format!("netns-{}", n.ino));
+    let place = lease.netns.map(Place::Netns);
     Ok(Lease {
-        attachment: unknown_holder(container, UNKNOWN)?,
+        attachment: Unknown { place, ifname: UNKNOWN.to_owned() }.attachment()?,
         owner: Owner::default(),
         sticky: None,
         state: LeaseState::Quarantined { at: wall, cause: QuarantineCause::Found },
         ..lease
-    })
-}
-
-fn unknown_holder(container: String, ifname: &str) -> Result<Attachment, EngineError> {
-    let bug = |what: String| EngineError::Bug { what };
-    let ifname = IfName::new(ifname).or_else(|_| IfName::new(UNKNOWN));
-    Ok(Attachment {
-        network: NetworkName::new(UNKNOWN).map_err(|e| bug(e.to_string()))?,
-        container: ContainerId::new(container).map_err(|e| bug(e.to_string()))?,
-        ifname: ifname.map_err(|e| bug(e.to_string()))?,
     })
 }

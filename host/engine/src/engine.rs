@@ -10,7 +10,7 @@ use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
 use tenure_core::ledger::{Here, Ledger, Now, Print};
 use tenure_core::name::PoolName;
-use tenure_core::objects::{Object, PolicySource, PoolSpec, ReservationSpec, Resource};
+use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies, Wire};
 use tenure_core::time::{Clock, Moment};
@@ -323,10 +323,9 @@ impl State {
         let before = self.ledger.pool_named(&pool.name).and_then(|index| self.ledger.pool(index));
         let spec = &pool.spec;
         before.map(|before| &before.spec).is_none_or(|before| {
-            let hosts = |spec: &PoolSpec| {
-                (spec.cidr, spec.ranges.clone(), spec.exclude.clone(), spec.gateway)
-            };
-            hosts(before) != hosts(spec) || (before.disabled && !spec.disabled)
+            (before.cidr, &before.ranges, &before.exclude, before.gateway)
+                != (spec.cidr, &spec.ranges, &spec.exclude, spec.gateway)
+                || (before.disabled && !spec.disabled)
         })
     }
 

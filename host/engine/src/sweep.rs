@@ -312,8 +312,7 @@ impl Engine {
         let contested = sentences.iter().map(|(row, _)| &row.lease).filter(|l| is_contested(l));
         let contested: HashSet<_> = contested.map(Lease::key).collect();
         // A row names one claimant; what it is released for must be nobody's.
-        let on_no_link =
-            if contested.is_empty() { HashSet::new() } else { self.on_no_link(contested.clone()) };
+        let on_no_link = self.on_no_link(contested.clone());
         let stands = |(row, sentence): &(Row, Sentence)| {
             let key = row.lease.key();
             if contested.contains(&key) && !on_no_link.contains(&key) {
