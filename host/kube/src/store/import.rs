@@ -5,14 +5,11 @@
 //! operator who imports under running allocators gets what they see, which is rows that go and come.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tenure_core::lease::Epoch;
 use tenure_store::{Contents, ImportMode, StoreError, Write};
 
-use super::Inner;
 use super::life::Life;
-
-/// Rows that are written at once.
-const AT_ONCE: usize = 32;
+use super::set::AT_ONCE;
+use super::{Inner, next};
 
 impl Inner {
     /// Replaces everything.
@@ -27,7 +24,7 @@ impl Inner {
         if mode == ImportMode::IntoEmpty && (leases, objects) != (0, 0) {
             return Err(StoreError::NotEmpty { leases, objects });
         }
-        let above = |life: &Life| Epoch(life.epoch.max(contents.epoch).0.saturating_add(1));
+        let above = |life: &Life| next(life.epoch.max(contents.epoch));
         self.change_life(|life| (above(life), true)).await?;
         let old = rows
             .into_iter()

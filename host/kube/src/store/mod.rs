@@ -286,7 +286,7 @@ impl Inner {
         let life = match lives.read(&rows.calls, &mut patience()).await? {
             Some(life) => life,
             None => {
-                let epoch = Epoch(highest_epoch(&rows, &patience).await?.0.saturating_add(1));
+                let epoch = next(highest_epoch(&rows, &patience).await?);
                 lives.make(epoch, &rows.calls, &mut patience()).await?
             }
         };
@@ -333,15 +333,9 @@ impl Inner {
     }
 
     async fn all_rows(&self) -> Result<Vec<Row>, StoreError> {
-        let (mut rows, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.rows.page(next.as_deref(), &mut self.patience()).await?;
-            rows.extend(page.rows);
-            next = page.next;
-            if next.is_none() {
-                return Ok(rows);
-            }
-        }
+        let mut rows = Vec::new();
+        self.rows.each_page(&|| self.patience(), |page| rows.extend(page)).await?;
+        Ok(rows)
     }
 }
 
@@ -350,15 +344,12 @@ async fn highest_epoch(
     rows: &Rows,
     patience: &(impl Fn() -> Patience + Sync),
 ) -> Result<Epoch, StoreError> {
-    let (mut highest, mut next_page) = (Epoch(0), None);
-    loop {
-        let page = rows.page(next_page.as_deref(), &mut patience()).await?;
-        highest = page.rows.iter().map(|row| row.lease.epoch).fold(highest, Epoch::max);
-        next_page = page.next;
-        if next_page.is_none() {
-            return Ok(highest);
-        }
-    }
+    let mut highest = Epoch(0);
+    let look = |page: Vec<Row>| {
+        highest = page.iter().map(|row| row.lease.epoch).fold(highest, Epoch::max);
+    };
+    rows.each_page(patience, look).await?;
+    Ok(highest)
 }
 
 fn next(epoch: Epoch) -> Epoch {

@@ -153,6 +153,23 @@ impl Rows {
         self.list(&params, patience).await
     }
 
+    /// All leases, page by page, each with a patience of its own.
+    pub(crate) async fn each_page(
+        &self,
+        patience: &(impl Fn() -> Patience + Sync),
+        mut each: impl FnMut(Vec<Row>) + Send,
+    ) -> Result<(), StoreError> {
+        let mut next = None;
+        loop {
+            let page = self.page(next.as_deref(), &mut patience()).await?;
+            each(page.rows);
+            next = page.next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// All leases of a selection, as they stand in etcd.
     pub(crate) async fn select(
         &self,

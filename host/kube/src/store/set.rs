@@ -12,8 +12,8 @@ use tenure_store::{Revision, StoreError, Write};
 use super::calls::Patience;
 use super::rows::{Rows, Trouble};
 
-/// Rows of one batch that are written at once: the API server gains little beyond (measured: 500 creates a second with 32).
-const AT_ONCE: usize = 32;
+/// Rows that are written at once: the API server gains little beyond (measured: 500 creates a second with 32).
+pub(super) const AT_ONCE: usize = 32;
 
 /// What became of one write.
 struct Outcome {
