@@ -115,6 +115,7 @@ impl Engine {
                 // Somebody else changed a row, or the pools, meanwhile: decide anew.
                 Err(EngineError::Store(StoreError::Conflict { .. }) | EngineError::Overtaken) => {
                     self.counters.conflicts.one();
+                    self.resolve_doubts().await;
                     tries += 1;
                 }
                 answer => return answer,
@@ -456,21 +457,24 @@ impl Engine {
     /// # Errors
     /// A row cannot be read: whoever acts on it now could give or leave what he does not know of.
     pub(crate) async fn settle_doubts(&self) -> Result<(), EngineError> {
-        self.resolve_doubts().await;
-        if self.doubtful.lock().is_empty() {
+        if self.resolve_doubts().await {
             return Ok(());
         }
         let why = "a row whose last write ended without an answer cannot be read".to_owned();
         Err(StoreError::Io { act: "reading the store", why }.into())
     }
 
-    /// Reads doubtful rows again. What cannot be read stays in doubt.
-    pub(crate) async fn resolve_doubts(&self) {
+    /// Reads again all rows that are in doubt by now, and waits for whoever reads some already. Says whether all could be
+    /// read; what could not stays in doubt.
+    pub(crate) async fn resolve_doubts(&self) -> bool {
+        let _one = self.resolving.lock().await;
+        let mut all_read = true;
         let doubtful = std::mem::take(&mut *self.doubtful.lock());
         for key in doubtful {
             let before = self.state.lock().ledger.slot(&key);
             let Ok(row) = self.ports.store.get(&key).await else {
                 self.doubt([key]);
+                all_read = false;
                 continue;
             };
             let now = self.now();
@@ -488,6 +492,7 @@ impl Engine {
             }
             state.waiting.wake();
         }
+        all_read
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Engine {
     pub(crate) gate: Arc<RwLock<()>>,
     /// Rows of which the ledger may know something else than the store; the sweep reads them again.
     pub(crate) doubtful: Mutex<BTreeSet<LeaseKey>>,
+    /// Held while doubtful rows are read: until then they are neither in doubt nor known.
+    pub(crate) resolving: tokio::sync::Mutex<()>,
     pub(crate) proofs: Proofs,
     pub(crate) suspicions: Mutex<Suspicions>,
     /// One sweep at a time: two would judge and write the same rows.
@@ -149,6 +151,7 @@ impl Engine {
             probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             gate: Arc::default(),
             doubtful: Mutex::default(),
+            resolving: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             objects: tokio::sync::Mutex::default(),
             settling: tokio::sync::Mutex::default(),

@@ -18,11 +18,11 @@ use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{Census, Kernel, KernelLook, WireLink, WitnessError};
 use tenure_core::time::WallMs;
 use tenure_engine::{
-    AddRequest, DelRequest, Deleted, Engine, FixedAddress, GcRequest, LeaseView, Options, Ports,
+    AddRequest, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest, LeaseView, Options, Ports,
     ReleaseRequest, SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod};
-use tenure_store::{Contents, Fault, ImportMode, export, read_export};
+use tenure_store::{Contents, Fault, ImportMode, Store, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -369,10 +369,14 @@ async fn interrupted(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
 
 /// The same before its first census.
 fn started(site: &Site) -> (Arc<Engine>, Arc<Interrupted>) {
+    started_over(site, site.store.clone())
+}
+
+fn started_over(site: &Site, store: Arc<dyn Store>) -> (Arc<Engine>, Arc<Interrupted>) {
     let kernel = site.kernel.clone();
     let witness = Arc::new(Interrupted { kernel, ..Interrupted::default() });
     let ports = Ports {
-        store: site.store.clone(),
+        store,
         policies: site.policies.clone(),
         kernel: witness.clone(),
         wire: Some(site.wire.clone()),
@@ -469,13 +473,16 @@ async fn a_witness_that_falls_silent_before_the_commit_frees_nothing() {
     assert_eq!(view(&site, address).await.view, "held");
 }
 
-#[tokio::test]
-async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhile() {
-    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
-    let address = site.add("c1").await.unwrap()[0];
-    site.kernel.put_on_link("c1", address);
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
-    let engine = site.engine_over(store.clone(), "boot-1");
+/// A store under the hand, over the rows of this site.
+fn held_store(site: &Site) -> Arc<SimStore> {
+    Arc::new(SimStore::new(site.store.clone(), site.clock.clone()))
+}
+
+/// A DEL of c1 that became durable without an answer, and now reads what stands in the store.
+async fn doubting_del(
+    engine: &Arc<Engine>,
+    store: &SimStore,
+) -> tokio::task::JoinHandle<Result<(), EngineError>> {
     store.fail_commit(1, Fault::UnknownDone);
     store.set_gate(Gate::Before);
     let del = tokio::spawn({
@@ -489,10 +496,72 @@ async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhil
     while store.reads_waiting() == 0 {
         tokio::task::yield_now().await;
     }
-    engine.sweep().await.unwrap();
+    del
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhile() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    let address = site.add("c1").await.unwrap()[0];
+    site.kernel.put_on_link("c1", address);
+    let store = held_store(&site);
+    let (engine, witness) = started_over(&site, store.clone());
+    // The sweep has begun before the DEL, and marks what it saw while the DEL reads.
+    let (go, gone) = std::sync::mpsc::channel();
+    *witness.after_look.lock() = Some(Box::new(move || gone.recv().unwrap()));
+    let sweep = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.sweep().await }
+    });
+    while witness.after_look.lock().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let del = doubting_del(&engine, &store).await;
+    go.send(()).unwrap();
+    sweep.await.unwrap().unwrap();
     store.set_gate(Gate::Open);
     assert_eq!(del.await.unwrap().unwrap_err().code(), "STORE_UNKNOWN");
     assert_eq!(engine.pools().unwrap()[0].status.counts.held, 0, "it was released");
+}
+
+#[tokio::test]
+async fn who_finds_a_row_being_read_again_waits_until_it_is_known() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    site.add("c1").await.unwrap();
+    let store = held_store(&site);
+    let engine = site.engine_over(store.clone(), "boot-1");
+    let del = doubting_del(&engine, &store).await;
+    let mut add = Box::pin(engine.add(site.request("c2")));
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            answer = &mut add => panic!("{answer:?}, while a row was neither known nor in doubt"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(store.under_way(), 0, "the ADD writes nothing yet");
+    store.set_gate(Gate::Open);
+    add.await.unwrap();
+    assert_eq!(del.await.unwrap().unwrap_err().code(), "STORE_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_row_that_another_wrote_is_learned_before_it_is_tried_again() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1"]}))]).await;
+    site.add("c1").await.unwrap();
+    site.del("c1").await;
+    site.clock.pass(Duration::from_secs(600));
+    let store = held_store(&site);
+    let engine = site.engine_over(store.clone(), "boot-1");
+    // The row goes through another holder's hands, behind the back of this engine.
+    site.add("c2").await.unwrap();
+    site.del("c2").await;
+    site.clock.pass(Duration::from_secs(600));
+    let error = engine.add(site.request("c3")).await.unwrap_err();
+    assert_eq!(error.code(), "POOL_EXHAUSTED", "{error}: it rests from the moment it was learned");
+    assert_eq!(engine.counters().conflicts.get(), 1, "the second try knows the row");
+    site.clock.pass(Duration::from_secs(600));
+    engine.add(site.request("c3")).await.unwrap();
 }
 
 #[tokio::test]

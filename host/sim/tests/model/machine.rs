@@ -56,6 +56,8 @@ pub struct Machine {
     pub policies: Arc<FakePolicies>,
     pub wire: Arc<FakeWire>,
     pub store: Arc<SimStore>,
+    /// The same, as each process is given them.
+    ports: Ports,
     pub backing: Backing,
     pub process: Process,
     pub processes: u64,
@@ -95,7 +97,7 @@ impl Machine {
             wire: Some(wire.clone()),
             clock: clock.clone(),
         };
-        let process = start(ports, 1, None)?;
+        let process = start(ports.clone(), 1, None)?;
         let env = Env {
             times: clock.times(),
             pools: Rc::default(),
@@ -116,6 +118,7 @@ impl Machine {
             policies,
             wire,
             store,
+            ports,
             backing,
             process,
             processes: 1,
@@ -441,7 +444,7 @@ impl Machine {
         }
         let went_back = self.went_back(reboot);
         self.model.went_back = went_back.is_some();
-        self.process = start(self.ports(), self.boots, went_back)?;
+        self.process = start(self.ports.clone(), self.boots, went_back)?;
         self.model.env.epoch = self.store.identity().epoch.0;
         // Nothing of an earlier boot lives.
         self.model.strict &= !reboot;
@@ -458,16 +461,6 @@ impl Machine {
             self.process.runtime.block_on(self.store.raise_epoch()).unwrap();
         }
         back.then(|| "the store went back".to_owned())
-    }
-
-    fn ports(&self) -> Ports {
-        Ports {
-            store: self.store.clone(),
-            policies: self.policies.clone(),
-            kernel: self.kernel.clone(),
-            wire: Some(self.wire.clone()),
-            clock: self.clock.clone(),
-        }
     }
 
     /// What was durable is there, and what was answered is still answered for.
