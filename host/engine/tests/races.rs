@@ -18,8 +18,8 @@ use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{Census, Kernel, KernelLook, WireLink, WitnessError};
 use tenure_core::time::WallMs;
 use tenure_engine::{
-    AddRequest, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest, LeaseView, Options, Ports,
-    ReleaseRequest, SpoolInstant,
+    AddRequest, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest, LeaseView,
+    Options, Ports, ReleaseRequest, SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod};
 use tenure_store::{Contents, Fault, ImportMode, Store, export, read_export};
