@@ -9,7 +9,7 @@
 //! change of pools; the end of a rest is slept for. A newcomer finds a pool with a queue as good as empty, so
 //! nobody is overtaken. A waiter leaves when it has reserved, when its time is up, when its caller hangs up (the
 //! future is dropped) or when a DEL of its attachment comes. When the pools change all decide anew: another pool may
-//! serve them now.
+//! serve them now. A new pool has no queue yet, so they take from it in the order of their decisions.
 //!
 //! Invariant I12: at most [`MAX_WAITERS`] in one queue; who comes later is told so at once.
 
