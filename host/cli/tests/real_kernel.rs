@@ -17,7 +17,7 @@ use support::{Stage, run_in};
 use tenure_core::lease::{Lease, NodeRef};
 use tenure_core::ports::{Kernel as _, NetnsLook};
 use tenure_core::time::{Clock, Moment, WallMs};
-use tenure_engine::{Engine, NetnsRef, Options, Ports};
+use tenure_engine::{Caller, Engine, NetnsRef, Options, Ports};
 use tenure_sim::{FakeKernel, FakePolicies, FakeWire, HandClock, pod};
 use tenure_store::MemoryStore;
 use tenure_witness::KernelWitness;
@@ -94,7 +94,8 @@ fn site(kernel: Arc<KernelWitness>) -> Site {
 
 async fn add(site: &Site, name: &str, holder: &Idle) -> Lease {
     let mut request = site.request(&format!("{name}aaaaaaaaaaaa"));
-    request.netns = Some(NetnsRef { path: holder.namespace(), file: None });
+    request.caller =
+        Caller::Here { netns: Some(NetnsRef { path: holder.namespace(), file: None }) };
     request.owner = pod(name, &format!("uid-{name}"));
     let address = site.add_as(&request).await.unwrap()[0];
     site.engine.lease("default".parse().unwrap(), address).await.unwrap().lease

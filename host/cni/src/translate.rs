@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::lease::Attachment;
 use tenure_core::name::{ContainerId, IfName, NetworkName};
-use tenure_engine::{AddRequest, CheckRequest, DelRequest, GcRequest, NetnsRef};
+use tenure_engine::{AddRequest, Caller, CheckRequest, DelRequest, GcRequest, NetnsRef};
 
 use crate::args::CniArgs;
 use crate::config::{self, NetworkConfig};
@@ -89,7 +89,7 @@ pub(crate) fn add(
     let ipam = config.ipam()?;
     let args = CniArgs::parse(&request.args)?;
     Ok(AddRequest {
-        netns,
+        caller: Caller::Here { netns },
         owner: args.owner(&attachment.container),
         attributes: fixed::attributes(config, &args)?,
         pools: ipam.pools,
@@ -134,7 +134,7 @@ pub(crate) fn check(request: &Request, config: &NetworkConfig) -> Result<CheckRe
 pub(crate) fn gc(config: &NetworkConfig) -> Result<GcRequest, Error> {
     let allow_empty = config.ipam()?.allow_empty_gc;
     let valid = config.valid_attachments(allow_empty)?;
-    Ok(GcRequest { network: config.name.clone(), valid, allow_empty })
+    Ok(GcRequest { node: None, network: config.name.clone(), valid, allow_empty })
 }
 
 /// A STATUS.

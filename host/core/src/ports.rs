@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::decision::{
     SelectRequest, Selection, Verdict,
 };
 use crate::error::Coded;
-use crate::lease::Netns;
+use crate::judge::{ApiSays, NodeSays};
+use crate::lease::{Netns, NodeRef};
 use crate::name::{Digest, IfName, ObjectName};
 use crate::objects::PolicySpec;
 
@@ -92,7 +94,8 @@ impl Coded for PolicyRefusal {
     }
 }
 
-/// The kernel witness of this node.
+/// What is known of holders outside the store: the kernels of their nodes, the nodes, the API that knows the owners. In
+/// standalone mode that is the kernel of this machine; in a cluster the agents and the API are asked.
 ///
 /// *Unknown is never dead*: whatever cannot be established is an error or [`NetnsLook::Unknown`].
 pub trait Kernel: Send + Sync {
@@ -103,11 +106,14 @@ pub trait Kernel: Send + Sync {
     /// [`WitnessError`] when the path is no network namespace or cannot be entered.
     fn identify(&self, path: &Path) -> Result<Netns, WitnessError>;
 
-    /// One complete look at all namespaces that have an id here. Serves a whole sweep.
-    ///
-    /// # Errors
-    /// [`WitnessError`] when the dump is incomplete or the self-test failed: nothing may be concluded.
-    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError>;
+    /// What is seen of these holders: one [`Sight`] each, in their order. Nothing of it is older than the call. One look
+    /// serves all questions; blocks for some milliseconds, and where agents are asked for up to seconds.
+    fn look_at(&self, questions: &[Question]) -> Vec<Sight>;
+
+    /// Why nothing can be seen now, if that is so. For people.
+    fn silence(&self) -> Option<String> {
+        None
+    }
 
     /// All addresses that stand on links of network namespaces of this machine other than the daemon's own, for a
     /// daemon whose store went back in time: what is alive without a lease shows here. Gives the namespaces ids and
@@ -160,12 +166,29 @@ pub enum Place {
     },
 }
 
-/// One complete look. Answers are about the moment of [`Kernel::look`] or later, never earlier.
-pub trait KernelLook: Send {
-    /// Whether the namespace still exists.
-    fn namespace(&self, netns: &Netns) -> NetnsLook;
-    /// Whether `address` stands on a link of the namespace. Asks the kernel at once.
-    fn address(&self, netns: &Netns, address: IpAddr) -> AddressLook;
+/// A holder, as the witnesses are asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The node and boot in which its hold began.
+    pub node: Arc<NodeRef>,
+    /// Its namespace, where that is known.
+    pub netns: Option<Netns>,
+    /// An address of which to say whether it stands on a link of the namespace: costs a listing of its links.
+    pub address: Option<IpAddr>,
+}
+
+/// What is seen of one holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Sight {
+    /// Its node.
+    pub node: NodeSays,
+    /// Its namespace.
+    pub namespace: NetnsLook,
+    /// The address that was asked for; unknown where none was.
+    pub link: AddressLook,
+    /// What an API says that knows its owner.
+    pub api: ApiSays,
 }
 
 /// What a look says of a namespace.
@@ -282,4 +305,32 @@ pub enum WireLook {
         /// Why, naming the interface and what to do next.
         why: String,
     },
+}
+
+impl Sight {
+    /// Of a holder of which only the kernel of a node that is heard can speak, and it does not.
+    pub const SILENT: Self = Self {
+        node: NodeSays::Heard,
+        namespace: NetnsLook::Unknown,
+        link: AddressLook::Unknown,
+        api: ApiSays::Nothing,
+    };
+}
+
+impl Question {
+    /// The answer of a witness that sees namespaces of one kernel.
+    pub fn ask(
+        &self,
+        namespace: impl FnOnce(&Netns) -> NetnsLook,
+        address: impl FnOnce(&Netns, IpAddr) -> AddressLook,
+    ) -> Sight {
+        let Some(netns) = &self.netns else { return Sight::SILENT };
+        let seen = namespace(netns);
+        let link = match (seen, self.address) {
+            (NetnsLook::Alive, Some(asked)) => address(netns, asked),
+            (NetnsLook::Gone, Some(_)) => AddressLook::NamespaceGone,
+            (NetnsLook::Unknown, _) | (_, None) => AddressLook::Unknown,
+        };
+        Sight { namespace: seen, link, ..Sight::SILENT }
+    }
 }

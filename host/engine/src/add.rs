@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use tenure_core::address::Family;
 use tenure_core::decision::{Catalogue, Previous};
-use tenure_core::lease::{AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns, Owner};
+use tenure_core::lease::{
+    AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns, NodeRef, Owner,
+};
 use tenure_core::ledger::{Ledger, Print, Slot, Status};
 use tenure_core::ports::WitnessError;
 use tenure_store::{Revision, Row, StoreError, Write};
@@ -27,7 +29,7 @@ use crate::choose::{Choice, NoChoice};
 use crate::holds::Holds;
 use crate::locks::AttachmentGuard;
 use crate::wait::{Place, Ticket};
-use crate::{AddAnswer, AddRequest, Engine, EngineError, Granted};
+use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
 
 /// So often a decision is made anew because somebody else changed a row meanwhile.
 const MAX_TRIES: usize = 8;
@@ -155,9 +157,21 @@ impl Engine {
         Ok(Met { netns, choice })
     }
 
+    /// The node of the container.
+    pub(crate) fn node_of<'a>(&'a self, request: &'a AddRequest) -> &'a NodeRef {
+        match &request.caller {
+            Caller::Here { .. } => &self.options.node,
+            Caller::Agent { node, .. } => node,
+        }
+    }
+
     /// The identity of `CNI_NETNS`; none where it cannot be established: the lease is *blind* then.
     fn identify(&self, request: &AddRequest) -> Result<Option<Netns>, EngineError> {
-        let Some(netns) = &request.netns else { return Ok(None) };
+        let netns = match &request.caller {
+            Caller::Agent { netns, .. } => return Ok(*netns),
+            Caller::Here { netns: None } => return Ok(None),
+            Caller::Here { netns: Some(netns) } => netns,
+        };
         match self.ports.kernel.identify(&netns.path) {
             Ok(found) if netns.file.is_none_or(|file| file == (found.dev, found.ino)) => {
                 Ok(Some(found))
@@ -383,7 +397,7 @@ impl Engine {
             space: key.space.clone(),
             attachment: request.attachment.clone(),
             owner: request.owner.clone(),
-            node: self.options.node.clone(),
+            node: self.node_of(request).clone(),
             netns,
             attempt,
             families: choice.families,

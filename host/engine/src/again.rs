@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tenure_core::lease::{
     Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof, QuarantineCause,
 };
-use tenure_core::ledger::Print;
-use tenure_core::ports::NetnsLook;
+use tenure_core::ledger::{Home, Print};
+use tenure_core::ports::{NetnsLook, Question};
 use tenure_store::{Row, Write};
 
 use crate::add::random;
@@ -74,7 +74,9 @@ impl Engine {
     ) -> Result<Option<AddAnswer>, EngineError> {
         let rows = self.held_by(&request.attachment).await?;
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
-        let here = first.node.boot == self.options.node.boot && Netns::stayed(first.netns, netns);
+        let node = self.node_of(request);
+        let stayed = (&first.node.agent, &first.node.boot) == (&node.agent, &node.boot);
+        let here = stayed && Netns::stayed(first.netns, netns);
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
         if first.config != request.config {
             if here || !self.old_home(first).await?.is_over() {
@@ -137,24 +139,24 @@ impl Engine {
             && lease.attachment.network == request.attachment.network
             && lease.attachment.ifname == request.attachment.ifname
             && lease.attachment.container != request.attachment.container
-            && lease.node.agent == self.options.node.agent
+            && lease.node.agent == self.node_of(request).agent
             && lease.config == request.config
     }
 
     /// What is known of the namespace in which a lease was bound, looked up now.
     pub(crate) async fn old_home(self: &Arc<Self>, lease: &Lease) -> Result<OldHome, EngineError> {
-        if lease.node.agent != self.options.node.agent {
-            return Ok(OldHome::Unknown);
+        match self.state.lock().ledger.home_of(&lease.node) {
+            Home::Elsewhere => return Ok(OldHome::Unknown),
+            Home::EarlierBoot => return Ok(OldHome::Rebooted),
+            Home::Here => {}
         }
-        if lease.node.boot != self.options.node.boot {
-            return Ok(OldHome::Rebooted);
-        }
-        let Some(netns) = lease.netns else { return Ok(OldHome::Unknown) };
-        let look = self.blocking(|engine| engine.ports.kernel.look()).await?;
-        Ok(match look.map(|look| look.namespace(&netns)) {
-            Ok(NetnsLook::Gone) => OldHome::Gone,
-            Ok(NetnsLook::Alive) => OldHome::Alive,
-            Ok(NetnsLook::Unknown) | Err(_) => OldHome::Unknown,
+        let question =
+            Question { node: Arc::new(lease.node.clone()), netns: lease.netns, address: None };
+        let sights = self.blocking(move |engine| engine.ports.kernel.look_at(&[question])).await?;
+        Ok(match sights.first().map(|sight| sight.namespace) {
+            Some(NetnsLook::Gone) => OldHome::Gone,
+            Some(NetnsLook::Alive) => OldHome::Alive,
+            Some(NetnsLook::Unknown) | None => OldHome::Unknown,
         })
     }
 
@@ -184,7 +186,7 @@ impl Engine {
             let lease = Lease {
                 attachment: request.attachment.clone(),
                 owner: request.owner.clone(),
-                node: self.options.node.clone(),
+                node: self.node_of(request).clone(),
                 netns,
                 attempt,
                 generation: lease.generation.next(),

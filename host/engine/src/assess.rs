@@ -14,7 +14,7 @@ use tenure_core::judge::{
 use tenure_core::lease::{Lease, LeaseKey};
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::objects::{PoolLimits, PoolSpec, UnfencedReclaim};
-use tenure_core::ports::{KernelLook, NetnsLook};
+use tenure_core::ports::{NetnsLook, Question, Sight};
 use tenure_store::Row;
 
 use crate::candidates::saturate;
@@ -41,20 +41,21 @@ pub(crate) struct Assessment {
     pub(crate) judgement: Judgement,
 }
 
-/// What standalone mode knows of a lease: its own kernel. A lease of another machine is never judged by it.
-pub(crate) fn evidence_of(look: Option<&dyn KernelLook>, slot: &Slot) -> Evidence {
-    let kernel = match (slot.home, look, slot.netns) {
+/// What a sight means for a row. A kernel is believed only about holds that began with its own agent, in its present boot.
+pub(crate) fn evidence_of(slot: &Slot, sight: Sight) -> Evidence {
+    let kernel = match (slot.home, slot.netns, sight.namespace) {
         (Home::EarlierBoot, ..) => KernelSays::Rebooted,
-        (Home::Elsewhere, ..) | (Home::Here, _, None) => KernelSays::Blind,
-        (Home::Here, None, Some(_)) => KernelSays::Silent,
-        (Home::Here, Some(look), Some(netns)) => match look.namespace(&netns) {
-            NetnsLook::Alive => KernelSays::Alive,
-            NetnsLook::Gone => KernelSays::Gone,
-            NetnsLook::Unknown => KernelSays::Silent,
-        },
+        (Home::Elsewhere, ..) | (Home::Here, None, _) => KernelSays::Blind,
+        (Home::Here, Some(_), NetnsLook::Alive) => KernelSays::Alive,
+        (Home::Here, Some(_), NetnsLook::Gone) => KernelSays::Gone,
+        (Home::Here, Some(_), NetnsLook::Unknown) => KernelSays::Silent,
     };
-    let node = if slot.home == Home::Elsewhere { NodeSays::Unknown } else { NodeSays::Heard };
-    Evidence { node, kernel, api: ApiSays::Nothing }
+    let node = match (slot.home, sight.node) {
+        // Its agent never spoke: who is heard there is another one.
+        (Home::Elsewhere, NodeSays::Heard) => NodeSays::Unknown,
+        (_, says) => says,
+    };
+    Evidence { node, kernel, api: sight.api }
 }
 
 /// Rows whose holder may live: bound, and quarantined ones of which this kernel can learn more.
@@ -67,6 +68,31 @@ pub(crate) fn may_have_holder(slot: &Slot) -> bool {
 }
 
 impl Engine {
+    /// What the witnesses see of these rows now, one sight each. Whether the address of a row stands on a link is asked
+    /// where `asks_link` says so. Blocks.
+    pub(crate) fn look_at(
+        &self,
+        rows: &[RowAt],
+        mut asks_link: impl FnMut(&RowAt) -> bool,
+    ) -> Vec<Sight> {
+        let questions: Vec<Question> = {
+            let state = self.state.lock();
+            let ask = |row: &RowAt| Question {
+                node: state.ledger.node(&row.slot),
+                netns: row.slot.netns,
+                address: asks_link(row).then_some(row.key.address),
+            };
+            rows.iter().map(ask).collect()
+        };
+        self.ports.kernel.look_at(&questions)
+    }
+
+    /// The same as evidence, without a question for links.
+    pub(crate) fn evidence_at(&self, rows: &[RowAt]) -> Vec<Evidence> {
+        let sights = self.look_at(rows, |_| false);
+        rows.iter().zip(sights).map(|(row, sight)| evidence_of(&row.slot, sight)).collect()
+    }
+
     /// The records of rows as they were seen; what has changed since is left out and read again.
     pub(crate) async fn with_records(
         &self,

@@ -81,7 +81,7 @@ impl Engine {
     pub(crate) fn holder(&self, request: &AddRequest) -> Holder {
         Holder {
             owner: request.owner.clone(),
-            node: self.options.node.name.to_string(),
+            node: self.node_of(request).name.to_string(),
             network: request.attachment.network.to_string(),
             interface: request.attachment.ifname.to_string(),
             attributes: request.attributes.clone(),

@@ -18,18 +18,17 @@ use std::time::Duration;
 
 use tenure_core::address::Family;
 use tenure_core::defaults::CENSUS_AGAIN;
-use tenure_core::judge::{Finding, find};
+use tenure_core::judge::{Evidence, Finding, find};
 use tenure_core::lease::{
     Attachment, AttemptId, Generation, Lease, LeaseKey, LeaseState, Owner, QuarantineCause,
 };
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
-use tenure_core::ports::{Census, KernelLook, Place, Sighting};
+use tenure_core::ports::{Census, Place, Sighting};
 use tenure_core::time::{Moment, WallMs};
 use tenure_store::{Row, Write};
 
 use crate::add::random;
-use crate::assess::evidence_of;
 use crate::engine::State;
 use crate::{Engine, EngineError};
 
@@ -286,14 +285,18 @@ impl Engine {
         (sightings, remembered): (Vec<Sighting>, Vec<RowAt>),
         before: &HashMap<LeaseKey, u64>,
     ) -> (Vec<Claim>, bool) {
-        let look = self.ports.kernel.look().ok();
         let mut claimed = HashSet::new();
         let (mut claims, mut all) = (Vec::new(), true);
         let as_before = |key: &LeaseKey, slot: &Option<Slot>| {
             slot.map(|slot| slot.revision) == before.get(key).copied()
         };
-        for sighting in sightings {
+        let meant = |sighting: Sighting| {
             let (its, others) = self.rows_meant(&sighting);
+            (sighting, its, others)
+        };
+        let meant: Vec<_> = sightings.into_iter().map(meant).collect();
+        let defended = self.defended(meant.iter().flat_map(|(_, _, others)| others));
+        for (sighting, its, others) in meant {
             if !its.is_empty() {
                 its.iter()
                     .filter(|(key, slot)| as_before(key, slot))
@@ -305,7 +308,8 @@ impl Engine {
                     all = false;
                 } else if claimed.contains(&key) {
                     continue;
-                } else if let Some(against) = weigh(look.as_deref(), slot.as_ref(), sighting.place)
+                } else if let Some(against) =
+                    weigh(slot.as_ref(), sighting.place, defended.contains(&key))
                 {
                     claimed.insert(key.clone());
                     let (place, ifname) = (Some(sighting.place), sighting.ifname.clone());
@@ -313,11 +317,12 @@ impl Engine {
                 }
             }
         }
-        for RowAt { key, slot: held } in remembered {
-            let forgotten = self.forgotten(look.as_deref(), &key, &held);
-            let Some((slot, against)) = forgotten.filter(|_| !claimed.contains(&key)) else {
+        let over = self.evidence_at(&remembered);
+        for (RowAt { key, slot: held }, evidence) in remembered.into_iter().zip(over) {
+            if against(&held, &evidence) == Against::Nobody || claimed.contains(&key) {
                 continue;
-            };
+            }
+            let Some((slot, against)) = self.forgotten(&key, &held) else { continue };
             if as_before(&key, &slot) {
                 claimed.insert(key.clone());
                 let (place, ifname) = (held.netns.map(Place::Netns), UNKNOWN.to_owned());
@@ -329,13 +334,18 @@ impl Engine {
         (claims, all)
     }
 
+    /// Those of the rows that defend a holder who may live.
+    fn defended<'a>(&self, rows: impl Iterator<Item = &'a RowOf>) -> HashSet<LeaseKey> {
+        let at = |(key, slot): &RowOf| Some(RowAt { key: key.clone(), slot: (*slot)? });
+        let rows: Vec<RowAt> = rows.filter_map(at).collect();
+        let found = self.evidence_at(&rows);
+        let of_holder = rows.into_iter().zip(found);
+        let of_holder = of_holder.filter(|(at, e)| against(&at.slot, e) == Against::Holder);
+        of_holder.map(|(at, _)| at.key).collect()
+    }
+
     /// What the store has now in the place of a holder that was known before and is not over, if it forgot that one.
-    fn forgotten(
-        &self,
-        look: Option<&dyn KernelLook>,
-        key: &LeaseKey,
-        held: &Slot,
-    ) -> Option<(Option<Slot>, Against)> {
+    fn forgotten(&self, key: &LeaseKey, held: &Slot) -> Option<(Option<Slot>, Against)> {
         let slot = {
             let state = self.state.lock();
             let slot = state.ledger.slot(key);
@@ -349,11 +359,14 @@ impl Engine {
                 && now.home == Home::Here
                 && (now.netns, now.attachment) == (held.netns, held.attachment)
         };
-        let is_over = against(look, held) == Against::Nobody;
-        if is_over || slot.is_some_and(is_same) {
+        if slot.is_some_and(is_same) {
             return None;
         }
-        Some((slot, slot.map_or(Against::Nobody, |slot| against(look, &slot))))
+        let defends = slot.is_some_and(|slot| {
+            let row = (key.clone(), Some(slot));
+            !self.defended(std::iter::once(&row)).is_empty()
+        });
+        Some((slot, if defends { Against::Holder } else { Against::Nobody }))
     }
 
     /// The version of every row.
@@ -481,18 +494,18 @@ fn is_its_home(slot: &Slot, place: Place) -> bool {
 }
 
 /// Against whom the store stands, if a holder that the row does not name means that it is wrong.
-fn weigh(look: Option<&dyn KernelLook>, slot: Option<&Slot>, place: Place) -> Option<Against> {
+fn weigh(slot: Option<&Slot>, place: Place, is_defended: bool) -> Option<Against> {
     let Some(slot) = slot else { return Some(Against::Nobody) };
     let is_found = matches!(slot.status, Status::Quarantined { found: true, .. });
     if is_found && is_its_home(slot, place) {
         return None;
     }
-    Some(against(look, slot))
+    Some(if is_defended { Against::Holder } else { Against::Nobody })
 }
 
 /// Whom a row defends. Only a holder that is certainly over has nothing to lose.
-fn against(look: Option<&dyn KernelLook>, slot: &Slot) -> Against {
-    match find(&evidence_of(look, slot)) {
+fn against(slot: &Slot, evidence: &Evidence) -> Against {
+    match find(evidence) {
         Finding::Alive | Finding::Unknown(_) if slot.has_holder() => Against::Holder,
         _ => Against::Nobody,
     }

@@ -72,6 +72,6 @@ impl Engine {
             return lease.bound_boottime_ms < instant.boottime_ms;
         }
         // The spooled boot is the present one, so the lease's is an earlier one.
-        *self.options.node.boot == *instant.boot
+        self.state.lock().ledger.is_present(&instant.boot)
     }
 }

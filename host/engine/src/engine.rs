@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tenure_core::decision::{Catalogue, PoolFacts};
 use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
-use tenure_core::ledger::{Here, Ledger, Now, Print};
+use tenure_core::ledger::{Ledger, Now, Print};
 use tenure_core::name::PoolName;
 use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
@@ -137,7 +137,8 @@ impl Engine {
     /// The store cannot be read, or holds objects that cannot be served.
     pub fn start(ports: Ports, options: Options) -> Result<Arc<Self>, EngineError> {
         let now = now(&*ports.clock);
-        let mut ledger = Ledger::new(here(&options.node), None);
+        let mut ledger = Ledger::new(None);
+        ledger.hear(&options.node, now);
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger, ports.store.identity().epoch);
         state.configure(&ports.store.objects()?, now)?;
@@ -207,7 +208,7 @@ impl Engine {
 
     fn reload(&self) -> Result<(), EngineError> {
         let now = self.now();
-        let mut ledger = Ledger::new(here(&self.options.node), Some(&self.state.lock().ledger));
+        let mut ledger = Ledger::new(Some(&self.state.lock().ledger));
         self.ports
             .store
             .scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
@@ -229,6 +230,14 @@ impl Engine {
             tracing::error!(%refusal, "an imported policy is not served; the built-in strategy answers for it");
         }
         Ok(())
+    }
+
+    /// An agent has spoken, in the boot that `node` names: what it holds from an earlier boot is over.
+    pub fn hear(&self, node: &NodeRef) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        state.ledger.hear(node, now);
+        state.waiting.wake();
     }
 
     /// What the engine counts.
@@ -294,10 +303,6 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.options).finish_non_exhaustive()
     }
-}
-
-fn here(node: &NodeRef) -> Here {
-    Here { agent: node.agent.clone(), boot: node.boot.clone() }
 }
 
 fn now(clock: &dyn Clock) -> Now {

@@ -14,7 +14,7 @@ use tenure_core::name::{PoolName, SpaceName};
 use tenure_core::objects::{Object, ReservationSpec, Resource};
 use tenure_core::pool::Reservation;
 
-use crate::assess::{Seen, evidence_of, may_have_holder};
+use crate::assess::{Seen, may_have_holder};
 use crate::suspects::kept_text;
 use crate::testimony::{Subject, Testimony, quarantine_exits, summary, testimonies};
 use crate::views::LeaseView;
@@ -119,12 +119,12 @@ impl Engine {
 
     fn sight_of(&self, lease: &Lease) -> Sight {
         let key = lease.key();
-        let slot = self.state.lock().ledger.slot(&key);
-        let look = self.ports.kernel.look().ok();
-        let silent = Evidence::of_kernel(KernelSays::Silent);
-        let evidence = slot.map_or(silent, |slot| evidence_of(look.as_deref(), &slot));
-        let at = slot.filter(may_have_holder).map(|slot| RowAt { key, slot });
-        let seen = at.map(|at| self.seen_now(look.as_deref(), at));
+        let row = self.state.lock().ledger.slot(&key).map(|slot| RowAt { key, slot });
+        let found = self.evidence_at(row.as_slice()).pop();
+        let evidence = found.unwrap_or(Evidence::of_kernel(KernelSays::Silent));
+        let slot = row.as_ref().map(|row| row.slot);
+        let seen = row.filter(|row| may_have_holder(&row.slot));
+        let seen = seen.map(|row| self.seen_now(row, evidence));
         let lingers = |slot: Slot| matches!(slot.status, Status::Released { lingering: true, .. });
         let netns = lease.netns.filter(|_| evidence.kernel == KernelSays::Alive);
         Sight {

@@ -13,7 +13,6 @@ use tenure_core::ledger::{RowAt, Slot, Status};
 use tenure_core::objects::UnfencedReclaim;
 use tenure_store::Row;
 
-use crate::assess::evidence_of;
 use crate::sweep::Sentence;
 use crate::{Engine, EngineError, GcAnswer, GcRequest};
 
@@ -39,7 +38,7 @@ impl Engine {
             }
             let seen = self.in_background({
                 let open = open.clone();
-                move |engine| engine.look_at(open)
+                move |engine| engine.look_once(open)
             });
             open = seen.await?;
         }
@@ -83,6 +82,7 @@ impl Engine {
         };
         let valid: HashSet<_> =
             request.valid.iter().map(|(c, i)| (c.as_str(), i.as_str())).collect();
+        let node = request.node.as_ref().unwrap_or(&self.options.node);
         let mut out = Vec::new();
         for at in old {
             let row = self.ports.store.get(&at.key).await?;
@@ -91,7 +91,7 @@ impl Engine {
             let attachment = &row.lease.attachment;
             let listed =
                 valid.contains(&(attachment.container.as_str(), attachment.ifname.as_str()));
-            let here = row.lease.node.agent == self.options.node.agent;
+            let here = row.lease.node.agent == node.agent;
             if here && !listed && attachment.network == request.network && row.lease.is_bound() {
                 let evidence = Evidence::of_kernel(KernelSays::Silent);
                 out.push(Unlisted { at, row, evidence, series: None });
@@ -100,11 +100,11 @@ impl Engine {
         Ok(out)
     }
 
-    fn look_at(&self, open: Vec<Unlisted>) -> Vec<Unlisted> {
-        let look = self.ports.kernel.look().ok();
+    fn look_once(&self, open: Vec<Unlisted>) -> Vec<Unlisted> {
+        let rows: Vec<RowAt> = open.iter().map(|unlisted| unlisted.at.clone()).collect();
+        let found = self.evidence_at(&rows);
         let now = self.now().moment;
-        let seen = open.into_iter().map(|unlisted| {
-            let evidence = evidence_of(look.as_deref(), &unlisted.at.slot);
+        let seen = open.into_iter().zip(found).map(|(unlisted, evidence)| {
             let series = observe(unlisted.series, find(&evidence), now);
             Unlisted { evidence, series, ..unlisted }
         });

@@ -57,8 +57,8 @@ pub use objects::{Applied, Change, Deleted};
 pub use reclaim::{RECLAIM_PATIENCE, ReclaimAnswer, Reclaimed};
 pub use release::ReleaseRequest;
 pub use requests::{
-    AddAnswer, AddRequest, CheckRequest, DelRequest, FixedAddress, GcAnswer, GcRequest, Granted,
-    NetnsRef, SpoolInstant,
+    AddAnswer, AddRequest, Caller, CheckRequest, DelRequest, FixedAddress, GcAnswer, GcRequest,
+    Granted, NetnsRef, SpoolInstant,
 };
 pub use suspects::{Outlook, SuspectView, Suspects};
 pub use sweep::Swept;

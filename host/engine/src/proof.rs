@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tenure_core::defaults::CLOSE_WATCH;
 use tenure_core::lease::{Generation, Lease, LeaseKey};
-use tenure_core::ledger::{AfterRelease, Home, Slot, Status};
-use tenure_core::ports::{AddressLook, KernelLook, NetnsLook};
+use tenure_core::ledger::{AfterRelease, Home, RowAt, Slot, Status};
+use tenure_core::ports::{AddressLook, NetnsLook, Sight};
 use tenure_core::time::Moment;
 use tokio::sync::Notify;
 
@@ -91,12 +91,21 @@ impl Engine {
             let open = self.proofs.open.lock();
             open.iter().filter(|(_, o)| o.next <= now).map(|(key, o)| (key.clone(), *o)).collect()
         };
-        let look = self.ports.kernel.look().ok();
+        let (mut rows, mut watched) = (Vec::new(), Vec::new());
         for (key, open) in due {
-            let found = look
-                .as_deref()
-                .map_or(AfterRelease::Silent, |look| self.look_after(look, &key, open.generation));
-            self.schedule(&key, open, found);
+            let slot = self.state.lock().ledger.slot(&key);
+            match slot.filter(|slot| slot.generation == open.generation && is_unproved(slot)) {
+                Some(slot) => {
+                    rows.push(RowAt { key, slot });
+                    watched.push(open);
+                }
+                // It needs no more proof, or is another hold by now.
+                None => self.schedule(&key, open, AfterRelease::OffLink),
+            }
+        }
+        let found = self.look_after(&rows);
+        for ((row, open), found) in rows.iter().zip(watched).zip(found) {
+            self.schedule(&row.key, open, found);
         }
         let now = self.now().moment;
         let open = self.proofs.open.lock();
@@ -119,46 +128,42 @@ impl Engine {
         }
     }
 
-    /// Looks for the holder that released this address and keeps what was found. A row that needs no proof any
-    /// more counts as proved.
-    pub(crate) fn look_after(
-        &self,
-        look: &dyn KernelLook,
-        key: &LeaseKey,
-        generation: Generation,
-    ) -> AfterRelease {
-        let slot = self.state.lock().ledger.slot(key).filter(|slot| slot.generation == generation);
-        let Some(slot) = slot.filter(is_unproved) else { return AfterRelease::OffLink };
-        let found = look_for_holder(look, &slot, key);
-        match found {
-            AfterRelease::Gone | AfterRelease::OffLink => self.counters.proved.one(),
-            AfterRelease::Lingers => self.counters.lingered.one(),
-            AfterRelease::Silent => {}
-        }
+    /// Looks for the holders that released these rows and keeps what was found of each, in their order.
+    pub(crate) fn look_after(&self, rows: &[RowAt]) -> Vec<AfterRelease> {
+        let found = self.look_for_holders(rows);
         let now = self.now();
         let mut state = self.state.lock();
-        state.ledger.note_released(key, generation, found, now);
-        if found.is_proof() {
+        for (row, found) in rows.iter().zip(&found) {
+            match found {
+                AfterRelease::Gone | AfterRelease::OffLink => self.counters.proved.one(),
+                AfterRelease::Lingers => self.counters.lingered.one(),
+                AfterRelease::Silent => {}
+            }
+            state.ledger.note_released(&row.key, row.slot.generation, *found, now);
+        }
+        if found.iter().any(|found| found.is_proof()) {
             state.waiting.wake();
         }
         found
     }
+
+    /// What is seen now of the holders that released these rows.
+    pub(crate) fn look_for_holders(&self, rows: &[RowAt]) -> Vec<AfterRelease> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let sights = self.look_at(rows, |_| true);
+        rows.iter().zip(sights).map(|(row, sight)| after_release(&row.slot, sight)).collect()
+    }
 }
 
-/// What the kernel says now of the holder that released this row.
-pub(crate) fn look_for_holder(look: &dyn KernelLook, slot: &Slot, key: &LeaseKey) -> AfterRelease {
-    let (Status::Released { seen, .. }, Some(netns)) = (slot.status, slot.netns) else {
-        return AfterRelease::Silent;
-    };
-    match look.namespace(&netns) {
-        NetnsLook::Gone => AfterRelease::Gone,
-        NetnsLook::Unknown => AfterRelease::Silent,
-        NetnsLook::Alive => match look.address(&netns, key.address) {
-            AddressLook::OnLink => AfterRelease::Lingers,
-            AddressLook::NamespaceGone => AfterRelease::Gone,
-            AddressLook::OnNone if seen => AfterRelease::OffLink,
-            AddressLook::OnNone | AddressLook::Unknown => AfterRelease::Silent,
-        },
+fn after_release(slot: &Slot, sight: Sight) -> AfterRelease {
+    let Status::Released { seen, .. } = slot.status else { return AfterRelease::Silent };
+    match (sight.namespace, sight.link) {
+        (NetnsLook::Gone, _) | (NetnsLook::Alive, AddressLook::NamespaceGone) => AfterRelease::Gone,
+        (NetnsLook::Alive, AddressLook::OnLink) => AfterRelease::Lingers,
+        (NetnsLook::Alive, AddressLook::OnNone) if seen => AfterRelease::OffLink,
+        (NetnsLook::Alive | NetnsLook::Unknown, _) => AfterRelease::Silent,
     }
 }
 

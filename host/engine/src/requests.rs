@@ -7,10 +7,27 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tenure_core::lease::{Attachment, Owner};
+use tenure_core::lease::{Attachment, Netns, NodeRef, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
 use tenure_core::objects::{Dns, Route};
 use tenure_core::ports::WireLink;
+
+/// Where the container of a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// On this machine: the engine finds out which namespace it has.
+    Here {
+        /// Its namespace.
+        netns: Option<NetnsRef>,
+    },
+    /// On the node of an agent, which has found that out.
+    Agent {
+        /// The node, in its present boot.
+        node: NodeRef,
+        /// Its namespace; none where the agent cannot tell: the lease is *blind* then.
+        netns: Option<Netns>,
+    },
+}
 
 /// `CNI_NETNS` as the plugin saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +43,8 @@ pub struct NetnsRef {
 pub struct AddRequest {
     /// Its key.
     pub attachment: Attachment,
-    /// The namespace of the container.
-    pub netns: Option<NetnsRef>,
+    /// Where the container is.
+    pub caller: Caller,
     /// For whom, as far as CNI tells.
     pub owner: Owner,
     /// `cni.args/KEY` and what else CNI tells, by full attribute key.
@@ -103,9 +120,11 @@ pub struct CheckRequest {
     pub addresses: Vec<IpAddr>,
 }
 
-/// A GC: the full set of valid attachments of one network.
+/// A GC: the full set of valid attachments of one network on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GcRequest {
+    /// The node of the agent that asks; none for this machine.
+    pub node: Option<NodeRef>,
     /// The network.
     pub network: NetworkName,
     /// What is valid. An absent or null list never gets here.

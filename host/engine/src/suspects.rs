@@ -12,9 +12,8 @@ use tenure_core::judge::{
 use tenure_core::lease::{Attachment, Lease, Owner};
 use tenure_core::ledger::RowAt;
 use tenure_core::name::{PoolName, SpaceName};
-use tenure_core::ports::KernelLook;
 
-use crate::assess::{Assessment, Seen, evidence_of, may_have_holder};
+use crate::assess::{Assessment, Seen, may_have_holder};
 use crate::sweep::SLICE;
 use crate::{Engine, EngineError};
 
@@ -107,8 +106,8 @@ impl Engine {
         for slice in keys.chunks(SLICE) {
             // Leases first, evidence second, as in a sweep.
             let rows = self.state.lock().ledger.rows_at(slice, may_have_holder);
-            let look = self.ports.kernel.look().ok();
-            let seen = rows.into_iter().map(|at| self.seen_now(look.as_deref(), at));
+            let evidence = self.evidence_at(&rows);
+            let seen = rows.into_iter().zip(evidence).map(|(at, found)| self.seen_now(at, found));
             doubtful.extend(seen.filter(|seen| seen.finding() != Finding::Alive));
         }
         let order = |seen: &Seen| {
@@ -119,9 +118,8 @@ impl Engine {
         doubtful
     }
 
-    /// What one look shows of a row, with the series of looks that the sweeps have so far.
-    pub(crate) fn seen_now(&self, look: Option<&dyn KernelLook>, at: RowAt) -> Seen {
-        let evidence = evidence_of(look, &at.slot);
+    /// What one look showed of a row, with the series of looks that the sweeps have so far.
+    pub(crate) fn seen_now(&self, at: RowAt, evidence: Evidence) -> Seen {
         let version = (self.state.lock().epoch, at.slot.revision);
         let suspicions = self.suspicions.lock();
         let known = suspicions.get(&at.key).filter(|(row, _)| *row == version);

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
-use tenure_core::judge::{Finding, Judgement, Suspicion, find, observe};
+use tenure_core::judge::{Finding, Judgement, KernelSays, Suspicion, find, observe};
 use tenure_core::lease::{Epoch, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
 use tenure_core::ledger::{RowAt, Status};
-use tenure_core::ports::{AddressLook, KernelLook};
+use tenure_core::ports::AddressLook;
 use tenure_core::time::WallMs;
 use tenure_store::{Revision, Row, StoreError, Write};
 
@@ -153,14 +153,18 @@ impl Engine {
                 let state = self.state.lock();
                 (state.epoch, state.ledger.rows_at(slice, may_have_holder))
             };
-            let look = self.ports.kernel.look().ok();
-            silent |= look.is_none();
-            for at in rows {
-                let evidence = evidence_of(look.as_deref(), &at.slot);
+            let sights = self.look_at(&rows, |at| {
+                let asks = links > 0 && is_unseen(at);
+                links = links.saturating_sub(usize::from(asks));
+                asks
+            });
+            for (at, sight) in rows.into_iter().zip(sights) {
+                let evidence = evidence_of(&at.slot, sight);
                 let finding = find(&evidence);
-                if links > 0 && finding == Finding::Alive && is_unseen(&at) {
-                    self.see_on_link(look.as_deref(), &at);
-                    links = links.saturating_sub(1);
+                silent |= evidence.kernel == KernelSays::Silent;
+                if finding == Finding::Alive && sight.link == AddressLook::OnLink {
+                    // Only now its absence will be proof.
+                    self.state.lock().ledger.note_seen(&at.key, at.slot.generation);
                 }
                 let version = (epoch, at.slot.revision);
                 let known = before.remove(&at.key).filter(|(row, _)| *row == version);
@@ -189,24 +193,13 @@ impl Engine {
         turn.checked_rem(length).unwrap_or(0)
     }
 
-    /// Remembers that an address stands on a link: only then its absence will be proof.
-    fn see_on_link(&self, look: Option<&dyn KernelLook>, row: &RowAt) {
-        let (Some(look), Some(netns)) = (look, row.slot.netns) else { return };
-        if look.address(&netns, row.key.address) == AddressLook::OnLink {
-            self.state.lock().ledger.note_seen(&row.key, row.slot.generation);
-        }
-    }
-
     fn look_at_released(&self) {
         let mut keys = self.state.lock().ledger.keys_where(is_unproved);
         let turn = self.turn(keys.len());
         keys.rotate_left(turn);
         keys.truncate(SLICE);
         let rows = self.state.lock().ledger.rows_at(&keys, is_unproved);
-        let Ok(look) = self.ports.kernel.look() else { return };
-        for row in rows {
-            self.look_after(&*look, &row.key, row.slot.generation);
-        }
+        self.look_after(&rows);
     }
 
     /// Judges, and does what follows.
@@ -308,29 +301,31 @@ impl Engine {
 
     /// A fresh look precedes each commit: what is found otherwise now, or has changed, is kept.
     fn still_so(&self, sentences: Vec<(Row, Sentence)>) -> Vec<(Row, Sentence)> {
-        let look = self.ports.kernel.look().ok();
         let contested = sentences.iter().map(|(row, _)| &row.lease).filter(|l| is_contested(l));
         let contested: HashSet<_> = contested.map(Lease::key).collect();
         // A row names one claimant; what it is released for must be nobody's.
         let on_no_link = self.on_no_link(contested.clone());
-        let stands = |(row, sentence): &(Row, Sentence)| {
+        let mut open = Vec::new();
+        let mut rows = Vec::new();
+        for (row, sentence) in sentences {
             let key = row.lease.key();
-            if contested.contains(&key) && !on_no_link.contains(&key) {
-                return false;
-            }
             let slot = self.state.lock().ledger.slot(&key);
-            let Some(slot) = slot.filter(|slot| slot.revision == row.revision.0) else {
-                return false;
-            };
-            let found = find(&evidence_of(look.as_deref(), &slot));
-            match sentence {
-                Sentence::Return => found == Finding::Alive,
-                Sentence::Release { .. } | Sentence::Quarantine => {
-                    matches!(found, Finding::Dead(_))
-                }
+            let slot = slot.filter(|slot| slot.revision == row.revision.0);
+            let is_anothers = contested.contains(&key) && !on_no_link.contains(&key);
+            if let Some(slot) = slot.filter(|_| !is_anothers) {
+                open.push((row, sentence));
+                rows.push(RowAt { key, slot });
             }
-        };
-        sentences.into_iter().filter(stands).collect()
+        }
+        let found = self.evidence_at(&rows);
+        let open = open.into_iter().zip(found);
+        let stands = open.filter(|((_, sentence), evidence)| match sentence {
+            Sentence::Return => find(evidence) == Finding::Alive,
+            Sentence::Release { .. } | Sentence::Quarantine => {
+                matches!(find(evidence), Finding::Dead(_))
+            }
+        });
+        stands.map(|(sentence, _)| sentence).collect()
     }
 
     async fn forget_old_rows(self: &Arc<Self>) -> Result<(), EngineError> {

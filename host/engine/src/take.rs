@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use tenure_core::lease::LeaseKey;
-use tenure_core::ledger::{AfterRelease, For, Hold, SETTLING, Unavailable, Want};
+use tenure_core::ledger::{AfterRelease, For, Hold, RowAt, SETTLING, Unavailable, Want};
 use tenure_core::name::SpaceName;
 
 use crate::candidates::Candidates;
 use crate::engine::State;
-use crate::proof::{is_unproved, look_for_holder};
+use crate::proof::is_unproved;
 use crate::wait::Ticket;
 use crate::{AddRequest, Engine, EngineError};
 
@@ -97,11 +97,8 @@ impl Engine {
 
     /// Looks after the release of one address; whether something was found out.
     fn look_after_one(&self, key: &LeaseKey) -> bool {
-        let Some(slot) = self.state.lock().ledger.slot(key).filter(is_unproved) else {
-            return false;
-        };
-        let look = self.ports.kernel.look();
-        look.is_ok_and(|look| self.look_after(&*look, key, slot.generation) != AfterRelease::Silent)
+        let row = self.state.lock().ledger.rows_at(std::slice::from_ref(key), is_unproved);
+        self.look_after(&row).iter().any(|found| *found != AfterRelease::Silent)
     }
 
     /// Looks after the unproved releases of these pools; whether one is proved now.
@@ -112,10 +109,7 @@ impl Engine {
             keys.retain(|key| state.ledger.pool_of(key).is_some_and(|p| pools.contains(&p)));
             state.ledger.rows_at(&keys, is_unproved)
         };
-        let Ok(look) = self.ports.kernel.look() else { return Ok(false) };
-        let rows = unproved.into_iter();
-        let found = rows.map(|row| self.look_after(&*look, &row.key, row.slot.generation));
-        Ok(found.filter(|found| found.is_proof()).count() > 0)
+        Ok(self.look_after(&unproved).iter().any(|found| found.is_proof()))
     }
 
     fn take_in_turn(
@@ -171,12 +165,12 @@ impl Engine {
     /// against its use; none if nothing does.
     fn last_look(&self, hold: &Hold) -> Option<AfterRelease> {
         let slot = hold.prior.filter(is_unproved)?;
-        let look = self.ports.kernel.look().ok()?;
-        match look_for_holder(&*look, &slot, &hold.key) {
-            // It ended just now: its links may still answer for a moment.
-            found @ (AfterRelease::Lingers | AfterRelease::Gone) => Some(found),
-            AfterRelease::OffLink | AfterRelease::Silent => None,
-        }
+        let found = self.look_for_holders(&[RowAt { key: hold.key.clone(), slot }]);
+        // One that ended just now: its links may still answer for a moment.
+        let stands_against = |found: &AfterRelease| {
+            matches!(found, AfterRelease::Lingers | AfterRelease::Gone)
+        };
+        found.into_iter().find(stands_against)
     }
 
     /// A reserved address that must not be used yet goes back, and is known as such.

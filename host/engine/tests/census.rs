@@ -12,7 +12,7 @@ use tenure_core::lease::{Lease, LeaseState, QuarantineCause};
 use tenure_core::name::{IfName, NetworkName, ObjectName};
 use tenure_core::objects::{API_VERSION, Object, ObjectKind};
 use tenure_core::ports::{Kernel as _, WireLink};
-use tenure_engine::{AddRequest, EngineError, ReleaseRequest};
+use tenure_engine::{AddRequest, Caller, EngineError, ReleaseRequest};
 use tenure_sim::{SimStore, Site};
 use tenure_store::{Contents, Fault, ImportMode, MemoryStore, Store as _};
 
@@ -206,7 +206,7 @@ async fn an_import_does_not_forget_holders_whose_links_are_not_up_yet() {
     let site = Site::new(&[("p", pool())]).await;
     let backup = contents(&site);
     site.add("a").await.unwrap();
-    let blind = AddRequest { netns: None, ..site.request("b") };
+    let blind = AddRequest { caller: Caller::Here { netns: None }, ..site.request("b") };
     site.add_as(&blind).await.unwrap();
     site.add("over").await.unwrap();
     site.kernel.end("over");

@@ -224,6 +224,7 @@ async fn a_cool_down_holds_across_a_restart() {
 
 fn gc(valid: &[&str], allow_empty: bool) -> GcRequest {
     GcRequest {
+        node: None,
         network: attachment("c1").network,
         valid: valid.iter().map(|c| (attachment(c).container, attachment(c).ifname)).collect(),
         allow_empty,

@@ -11,7 +11,9 @@ use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::name::{Digest, NetworkName};
-use tenure_engine::{CheckRequest, DelRequest, EngineError, FixedAddress, SpoolInstant};
+use tenure_engine::{
+    Caller, CheckRequest, DelRequest, EngineError, FixedAddress, NetnsRef, SpoolInstant,
+};
 use tenure_sim::{Site, attachment, names, pod};
 use tenure_store::{Fault, Store as _};
 
@@ -431,7 +433,8 @@ async fn a_blind_lease_is_given_but_counted() {
     site.add_as(&request).await.unwrap();
     assert_eq!(site.engine.counters().blind.get(), 1);
     let mut missing = site.request("c2");
-    missing.netns.as_mut().unwrap().path = "nowhere".into();
+    let nowhere = NetnsRef { path: "nowhere".into(), file: None };
+    missing.caller = Caller::Here { netns: Some(nowhere) };
     site.kernel.be_silent(false);
     assert!(matches!(site.add_as(&missing).await, Err(EngineError::BadNetns { .. })));
 }

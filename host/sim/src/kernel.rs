@@ -5,22 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tenure_core::lease::Netns;
 use tenure_core::ports::{
-    AddressLook, Census, Kernel, KernelLook, NetnsLook, Place, Sighting, WitnessError,
+    AddressLook, Census, Kernel, NetnsLook, Place, Question, Sight, Sighting, WitnessError,
 };
 
 /// Namespaces made and ended by the test, and the witness that sees them.
 #[derive(Debug, Default)]
 pub struct FakeKernel {
-    /// Copied when it changes: a look keeps what it saw.
-    state: Mutex<Arc<State>>,
+    state: Mutex<State>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct State {
     /// Path -> cookie of the namespace behind it.
     paths: BTreeMap<PathBuf, u64>,
@@ -128,7 +126,7 @@ impl FakeKernel {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(Arc::make_mut(&mut self.state.lock()))
+        change(&mut self.state.lock())
     }
 }
 
@@ -143,12 +141,17 @@ impl Kernel for FakeKernel {
         Ok(netns(cookie))
     }
 
-    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
+    fn look_at(&self, questions: &[Question]) -> Vec<Sight> {
         let state = self.state.lock();
-        if state.silent {
-            return Err(WitnessError::Incomplete);
-        }
-        Ok(Box::new(Look(state.clone())))
+        let see = |question: &Question| match state.silent {
+            true => Sight::SILENT,
+            false => question.ask(|n| state.namespace(n), |n, address| state.address(n, address)),
+        };
+        questions.iter().map(see).collect()
+    }
+
+    fn silence(&self) -> Option<String> {
+        self.is_silent().then(|| "silenced".to_owned())
     }
 
     fn census(&self) -> Result<Census, WitnessError> {
@@ -176,24 +179,22 @@ fn netns(cookie: u64) -> Netns {
     Netns { cookie, dev: 4, ino: cookie % 3, nsid: Some((cookie % 5) as i32) }
 }
 
-struct Look(Arc<State>);
-
-impl KernelLook for Look {
+impl State {
     fn namespace(&self, netns: &Netns) -> NetnsLook {
-        if self.0.unsure.contains(&netns.cookie) {
+        if self.unsure.contains(&netns.cookie) {
             return NetnsLook::Unknown;
         }
-        match self.0.alive.contains_key(&netns.cookie) {
+        match self.alive.contains_key(&netns.cookie) {
             true => NetnsLook::Alive,
             false => NetnsLook::Gone,
         }
     }
 
     fn address(&self, netns: &Netns, address: IpAddr) -> AddressLook {
-        if self.0.unsure.contains(&netns.cookie) {
+        if self.unsure.contains(&netns.cookie) {
             return AddressLook::Unknown;
         }
-        match self.0.alive.get(&netns.cookie) {
+        match self.alive.get(&netns.cookie) {
             None => AddressLook::NamespaceGone,
             Some(links) if links.contains(&address) => AddressLook::OnLink,
             Some(_) => AddressLook::OnNone,

@@ -81,6 +81,7 @@ mod tests;
 
 pub use error::StartError;
 pub use explain::{Hold, MAX_HOLDERS, NamespaceHolder};
+pub use look::Look;
 pub use self_test::SelfTest;
 pub use wire::WireWitness;
 pub use witness::{KernelWitness, Options};

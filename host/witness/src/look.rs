@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tenure_core::lease::Netns;
-use tenure_core::ports::{AddressLook, KernelLook, NetnsLook, WitnessError};
+use tenure_core::ports::{AddressLook, NetnsLook, WitnessError};
 
 use crate::address;
 use crate::netlink::{Route, RouteError};
@@ -13,8 +13,9 @@ use crate::nsid;
 use crate::visible::Visible;
 use crate::witness::Inner;
 
-/// Memory as of the look, and what can be asked on top of it.
-pub(crate) struct Look {
+/// Memory as of the look, and what can be asked on top of it. Answers are about the moment of
+/// [`KernelWitness::look`](crate::KernelWitness::look) or later, never earlier.
+pub struct Look {
     inner: Arc<Inner>,
     /// Serves questions about single ids; none after one of them failed.
     route: RefCell<Option<Route>>,
@@ -115,8 +116,10 @@ impl Look {
     }
 }
 
-impl KernelLook for Look {
-    fn namespace(&self, netns: &Netns) -> NetnsLook {
+impl Look {
+    /// Whether the namespace still exists.
+    #[must_use]
+    pub fn namespace(&self, netns: &Netns) -> NetnsLook {
         if netns.cookie == self.inner.home.cookie {
             return NetnsLook::Alive;
         }
@@ -130,7 +133,9 @@ impl KernelLook for Look {
         }
     }
 
-    fn address(&self, netns: &Netns, address: IpAddr) -> AddressLook {
+    /// Whether `address` stands on a link of the namespace. Asks the kernel at once.
+    #[must_use]
+    pub fn address(&self, netns: &Netns, address: IpAddr) -> AddressLook {
         if netns.cookie == self.inner.home.cookie {
             return match address::is_on_link(netns.cookie, None, address) {
                 Ok(true) => AddressLook::OnLink,

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tenure_core::lease::Netns;
-use tenure_core::ports::{KernelLook as _, NetnsLook};
+use tenure_core::ports::NetnsLook;
 
 use crate::look::Look;
 use crate::witness::Inner;

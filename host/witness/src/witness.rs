@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use tenure_core::lease::Netns;
-use tenure_core::ports::{Census, Kernel, KernelLook, WitnessError};
+use tenure_core::ports::{Census, Kernel, Question, Sight, WitnessError};
 
 use crate::census;
 use crate::doorway::{Doorway, VisitError, cookie_here};
@@ -115,6 +115,15 @@ impl KernelWitness {
         self.inner.home
     }
 
+    /// One complete look at all namespaces that have an id here.
+    ///
+    /// # Errors
+    /// [`WitnessError`] when it is incomplete or the self-test failed: nothing may be concluded.
+    pub fn look(&self) -> Result<Look, WitnessError> {
+        self.speaks()?;
+        Look::take(&self.inner)
+    }
+
     /// A node that takes thousands of namespaces down at once can fail the test by slowness alone: it is run again.
     fn speaks(&self) -> Result<(), WitnessError> {
         let mut last = self.self_test.lock();
@@ -143,9 +152,23 @@ impl Kernel for KernelWitness {
         self.inner.identify(path)
     }
 
-    fn look(&self) -> Result<Box<dyn KernelLook>, WitnessError> {
-        self.speaks()?;
-        Ok(Box::new(Look::take(&self.inner)?))
+    fn look_at(&self, questions: &[Question]) -> Vec<Sight> {
+        match self.look() {
+            Ok(look) => {
+                let see = |question: &Question| {
+                    question.ask(|n| look.namespace(n), |n, address| look.address(n, address))
+                };
+                questions.iter().map(see).collect()
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the kernel witness is silent");
+                vec![Sight::SILENT; questions.len()]
+            }
+        }
+    }
+
+    fn silence(&self) -> Option<String> {
+        self.look().err().map(|error| error.to_string())
     }
 
     /// Sees what processes, threads, mounts and descriptors show where the daemon is (it belongs into the pid and

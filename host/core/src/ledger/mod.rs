@@ -10,23 +10,26 @@
 //! Invariants: an address has at most one slot and one place (I1, I10); what rests is given only as
 //! DESIGN section 4 allows (I9); a restart begins every rest anew (I8).
 
+mod nodes;
 mod slot;
 mod stock;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 use std::time::Duration;
 
+use nodes::Nodes;
 use slot::Spot;
-pub use slot::{Here, Home, Print, Slot, Status};
+pub use slot::{Home, Print, Slot, Status};
 pub use stock::Counts;
 use stock::{Shelf, Stock};
 pub use terms::{AfterRelease, For, Hold, Now, RowAt, SETTLING, Unavailable, Want};
 
 use crate::address::{Family, from_number, to_number};
 use crate::defaults::PROBES_APART;
-use crate::lease::{Generation, Lease, LeaseKey};
+use crate::lease::{Generation, Lease, LeaseKey, NodeRef};
 use crate::name::{PoolName, SpaceName};
 use crate::pool::{Pool, Reservation};
 use crate::time::Moment;
@@ -43,7 +46,7 @@ struct Entry {
 /// The rows of one daemon.
 #[derive(Debug)]
 pub struct Ledger {
-    here: Here,
+    nodes: Nodes,
     /// The ticket of the next hold; never the same in two ledgers that follow each other.
     ticket: u64,
     spaces: Vec<SpaceName>,
@@ -61,11 +64,12 @@ pub struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// An empty ledger of this agent, after the one before if there was one: a hold taken from that is nothing to this.
+    /// An empty ledger, after the one before if there was one: a hold taken from that is nothing to this, and the
+    /// agents that have spoken are the same.
     #[must_use]
-    pub fn new(here: Here, before: Option<&Self>) -> Self {
+    pub fn new(before: Option<&Self>) -> Self {
         Self {
-            here,
+            nodes: before.map_or_else(Nodes::default, |before| before.nodes.clone()),
             ticket: before.map_or(1, |before| before.ticket),
             spaces: vec![SpaceName::default()],
             stocks: Vec::new(),
@@ -98,12 +102,51 @@ impl Ledger {
         }
     }
 
+    /// An agent has spoken: its present boot is that of `node`. Rows of it get their home anew; costs a pass over all
+    /// rows when the boot is news.
+    pub fn hear(&mut self, node: &NodeRef, now: Now) {
+        if !self.nodes.hear(node) {
+            return;
+        }
+        let of_agent = |entry: &Entry| {
+            self.nodes.node(entry.slot.node).is_some_and(|known| known.agent == node.agent)
+        };
+        let rows = self.rows.iter().filter(|(_, entry)| of_agent(entry));
+        let spots: Vec<Spot> = rows.map(|(spot, _)| *spot).collect();
+        for spot in spots {
+            let Some(mut slot) = self.drop_row(spot) else { continue };
+            let home = self.nodes.node(slot.node).map(|node| self.nodes.home(node));
+            slot.rehome(home.unwrap_or(Home::Elsewhere), now.moment);
+            self.insert_row(spot, slot, now);
+        }
+    }
+
+    /// Where a hold with this node in its record began.
+    #[must_use]
+    pub fn home_of(&self, node: &NodeRef) -> Home {
+        self.nodes.home(node)
+    }
+
+    /// Whether it is the present boot of an agent that has spoken.
+    #[must_use]
+    pub fn is_present(&self, boot: &str) -> bool {
+        self.nodes.is_present(boot)
+    }
+
+    /// The node and boot in which the hold of a row began.
+    #[must_use]
+    pub fn node(&self, slot: &Slot) -> Arc<NodeRef> {
+        self.nodes.node(slot.node).cloned().unwrap_or_default()
+    }
+
     /// Takes over a row as the store has it, in place of what stood there. `seen` is kept where the hold is
     /// the same: the address stays seen on its link across a release.
     pub fn apply(&mut self, lease: &Lease, revision: u64, now: Now) {
         let spot = self.spot(&lease.key());
         let old = self.drop_row(spot);
-        let mut slot = Slot::new(lease, revision, &self.here, now.moment);
+        let node = self.nodes.number(&lease.node);
+        let home = self.nodes.home(&lease.node);
+        let mut slot = Slot::new(lease, revision, (node, home), now.moment);
         if let Some(old) = old.filter(|old| old.generation == slot.generation) {
             slot.inherit(&old);
         }
@@ -401,6 +444,7 @@ impl Ledger {
             namespace: None,
             sticky: None,
             netns: None,
+            node: 0,
             home: Home::Here,
             status: Status::Reserved { ticket },
         };

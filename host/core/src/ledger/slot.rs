@@ -81,30 +81,23 @@ pub struct Slot {
     pub sticky: Option<Print>,
     /// The namespace of the holder.
     pub netns: Option<Netns>,
-    /// Where its hold began, as seen from here.
+    /// The node and boot in which its hold began: see [`Ledger::node`](super::Ledger::node).
+    pub node: u32,
+    /// What that is now.
     pub home: Home,
     /// What it is now.
     pub status: Status,
 }
 
-/// Where a hold began, as seen from the agent that judges.
+/// Where a hold began, as far as agents have spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Home {
-    /// On this agent, in its present boot.
+    /// With an agent that has spoken, in its present boot. In standalone mode: on this machine.
     Here,
-    /// On this agent, in an earlier boot: nothing of it lives.
+    /// With such an agent, in an earlier boot: nothing of it lives.
     EarlierBoot,
-    /// On another machine, whatever its name.
+    /// With an agent that has not spoken, whatever the name of its node.
     Elsewhere,
-}
-
-/// The agent that judges: whose boot counts as "now".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Here {
-    /// Its id.
-    pub agent: std::sync::Arc<str>,
-    /// Its present boot.
-    pub boot: std::sync::Arc<str>,
 }
 
 // === impl Print ===
@@ -155,12 +148,12 @@ impl Print {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn new(lease: &Lease, revision: u64, here: &Here, now: Moment) -> Self {
-        let home = match (lease.node.agent == here.agent, lease.node.boot == here.boot) {
-            (false, _) => Home::Elsewhere,
-            (true, true) => Home::Here,
-            (true, false) => Home::EarlierBoot,
-        };
+    pub(super) fn new(
+        lease: &Lease,
+        revision: u64,
+        (node, home): (u32, Home),
+        now: Moment,
+    ) -> Self {
         let family = Family::of(lease.address);
         Self {
             revision,
@@ -171,6 +164,7 @@ impl Slot {
             namespace: Print::namespace(&lease.owner.namespace),
             sticky: lease.sticky.as_ref().map(|s| Print::sticky(&lease.attachment, family, &s.key)),
             netns: lease.netns,
+            node,
             home,
             status: match &lease.state {
                 LeaseState::Bound => Status::Bound { since: now, seen: false },
@@ -217,6 +211,17 @@ impl Slot {
             Status::Bound { .. } => true,
             Status::Quarantined { returns, probe_from, .. } => returns || probe_from.is_none(),
             Status::Reserved { .. } | Status::Released { .. } => false,
+        }
+    }
+
+    /// Its agent spoke: the home of its hold is another one now, and nothing of an earlier boot lives.
+    pub(super) fn rehome(&mut self, home: Home, now: Moment) {
+        self.home = home;
+        if let (Home::EarlierBoot, Status::Released { proved, lingering, .. }) =
+            (home, &mut self.status)
+        {
+            *lingering = false;
+            *proved = proved.or(Some(now));
         }
     }
 

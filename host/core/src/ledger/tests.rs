@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -13,8 +12,15 @@ use crate::lease::{
 use crate::name::{ContainerId, Digest, IfName, NetworkName};
 use crate::time::WallMs;
 
-fn here() -> Here {
-    Here { agent: Arc::from("agent"), boot: Arc::from("boot-1") }
+fn node(agent: &str, boot: &str) -> NodeRef {
+    NodeRef { agent: agent.into(), boot: boot.into(), ..NodeRef::default() }
+}
+
+/// A ledger to which the agent of this machine has spoken.
+fn heard() -> Ledger {
+    let mut ledger = Ledger::new(None);
+    ledger.hear(&node("agent", "boot-1"), at(0));
+    ledger
 }
 
 fn at(ms: u64) -> Now {
@@ -26,7 +32,7 @@ fn pool(name: &str, spec: serde_json::Value) -> Pool {
 }
 
 fn ledger(specs: &[(&str, serde_json::Value)]) -> Ledger {
-    let mut ledger = Ledger::new(here(), None);
+    let mut ledger = heard();
     let pools = specs.iter().map(|(name, spec)| pool(name, spec.clone())).collect();
     ledger.configure(pools, &[], at(0));
     ledger
@@ -47,7 +53,7 @@ fn lease(key: &LeaseKey, container: &str, generation: u64) -> Lease {
             ifname: IfName::new("eth0").unwrap(),
         },
         owner: Owner::default(),
-        node: NodeRef { agent: "agent".into(), boot: "boot-1".into(), ..NodeRef::default() },
+        node: node("agent", "boot-1"),
         netns: None,
         attempt: AttemptId(1),
         families: Families { v4: true, v6: false },
@@ -195,7 +201,7 @@ fn a_cancelled_reservation_leaves_no_trace() {
 fn a_hold_of_an_earlier_ledger_changes_nothing_in_the_next() {
     let mut before = four();
     let hold = before.reserve(0, Want::Rested, at(0)).unwrap();
-    let mut after = Ledger::new(here(), Some(&before));
+    let mut after = Ledger::new(Some(&before));
     let pools = before.pools().cloned().collect();
     after.configure(pools, &[], at(0));
     let bound = bind(&mut after, Want::Rested, at(0)).unwrap();

@@ -9,7 +9,7 @@ use tenure_core::lease::{Attachment, NodeRef, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
 use tenure_core::objects::{API_VERSION, Object};
 use tenure_core::time::{Clock, Moment, WallMs};
-use tenure_engine::{AddRequest, Engine, NetnsRef, Options, Ports};
+use tenure_engine::{AddRequest, Caller, Engine, NetnsRef, Options, Ports};
 use tenure_policy_host::{PolicyHost, PolicyHostOptions};
 use tenure_store::{RedbOptions, RedbStore};
 use tenure_witness::KernelWitness;
@@ -91,7 +91,7 @@ pub(crate) fn attachment(container: &str) -> Attachment {
 pub(crate) fn request(container: &str) -> AddRequest {
     AddRequest {
         attachment: attachment(container),
-        netns: Some(NetnsRef { path: NETNS.into(), file: None }),
+        caller: Caller::Here { netns: Some(NetnsRef { path: NETNS.into(), file: None }) },
         owner: Owner::default(),
         attributes: std::collections::BTreeMap::new(),
         pools: Vec::new(),

@@ -13,7 +13,7 @@ use tenure_core::name::{Digest, IfName, NetworkName, ObjectName, SpaceName};
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_core::ports::WireLink;
 use tenure_engine::{
-    AddRequest, CheckRequest, DelRequest, Deleted, FixedAddress, GcRequest, NetnsRef,
+    AddRequest, Caller, CheckRequest, DelRequest, Deleted, FixedAddress, GcRequest, NetnsRef,
     ReleaseRequest, SpoolInstant,
 };
 use tenure_sim::{AFFINITY, Gate, SELECTION};
@@ -365,7 +365,7 @@ impl Machine {
         let netns = (add.netns != NetnsAt::Absent).then_some(NetnsRef { path, file });
         let request = AddRequest {
             attachment: actor.attachment.clone(),
-            netns,
+            caller: Caller::Here { netns },
             owner: actor.owner.clone(),
             attributes: attributes(add),
             pools: named(add.pools),
@@ -434,7 +434,7 @@ fn gc(listed: u16, allow_empty: bool) -> GcRequest {
         .filter(|(n, actor)| among(*n) && actor.attachment.network == network);
     let valid = actors
         .map(|(_, actor)| (actor.attachment.container.clone(), actor.attachment.ifname.clone()));
-    GcRequest { valid: valid.collect(), network, allow_empty }
+    GcRequest { node: None, valid: valid.collect(), network, allow_empty }
 }
 
 /// At most one per family, as the plugin sends them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tenure_core::lease::{Attachment, LeaseState, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
-use tenure_engine::{AddRequest, NetnsRef, ReleaseRequest};
+use tenure_engine::{AddRequest, Caller, NetnsRef, ReleaseRequest};
 use tenure_sim::Gate;
 
 use crate::acts::verdict;
@@ -177,7 +177,7 @@ impl Machine {
                 container: ContainerId::new(&path).unwrap(),
                 ifname: IfName::new("eth0").unwrap(),
             },
-            netns: Some(NetnsRef { path: PathBuf::from(path), file: None }),
+            caller: Caller::Here { netns: Some(NetnsRef { path: PathBuf::from(path), file: None }) },
             owner: Owner::default(),
             attributes: BTreeMap::new(),
             pools: vec![PoolName::new(PLACES[pool].name).unwrap()],
