@@ -9,7 +9,8 @@ use tenure_core::decision::{
     Verdict,
 };
 use tenure_core::judge::{
-    ApiSays, Case, Evidence, Finding, Judgement, KernelSays, NodeSays, Suspicion, find, judge,
+    ApiSays, Case, Evidence, Finding, Judgement, KernelSays, NodeSays, Suspicion, Witness, find,
+    judge,
 };
 use tenure_core::lease::{Lease, LeaseKey};
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
@@ -134,7 +135,13 @@ impl Engine {
         let Seen { evidence, suspicion, .. } = seen;
         let (verdict, unfenced) = self.within_limits(verdict, &row.lease.key());
         let case = Case { finding: find(&evidence), suspicion, verdict, unfenced };
-        let judgement = judge(&case, self.now().moment);
+        let judgement = match judge(&case, self.now().moment) {
+            // It is there already: its node decides whether it returns.
+            Judgement::Quarantine if !row.lease.is_bound() => {
+                Judgement::Keep { waits_for: Some(Witness::Node) }
+            }
+            judgement => judgement,
+        };
         Assessment { row, evidence, suspicion, verdict, decided_by, judgement }
     }
 

@@ -167,9 +167,8 @@ impl Engine {
         let slot = hold.prior.filter(is_unproved)?;
         let found = self.look_for_holders(&[RowAt { key: hold.key.clone(), slot }]);
         // One that ended just now: its links may still answer for a moment.
-        let stands_against = |found: &AfterRelease| {
-            matches!(found, AfterRelease::Lingers | AfterRelease::Gone)
-        };
+        let stands_against =
+            |found: &AfterRelease| matches!(found, AfterRelease::Lingers | AfterRelease::Gone);
         found.into_iter().find(stands_against)
     }
 

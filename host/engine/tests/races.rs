@@ -18,8 +18,8 @@ use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{Census, Kernel, Question, Sight, WireLink, WitnessError};
 use tenure_core::time::WallMs;
 use tenure_engine::{
-    AddRequest, Caller, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest, LeaseView,
-    Options, Ports, ReleaseRequest, SpoolInstant,
+    AddRequest, Caller, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest,
+    LeaseView, Options, Ports, ReleaseRequest, SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod};
 use tenure_store::{Contents, Fault, ImportMode, Store, export, read_export};
@@ -282,7 +282,10 @@ async fn a_set_is_not_taken_for_a_half_one_while_an_import_comes_in() {
         tokio::task::yield_now().await;
     }
     let add = tokio::spawn({
-        let (engine, request) = (engine.clone(), AddRequest { caller: Caller::Here { netns: None }, ..site.request("c1") });
+        let (engine, request) = (
+            engine.clone(),
+            AddRequest { caller: Caller::Here { netns: None }, ..site.request("c1") },
+        );
         async move { engine.add(request).await }
     });
     // Without a namespace to look at, it asks at once what it holds.
@@ -583,7 +586,12 @@ async fn gc_does_not_free_what_was_bound_again_while_it_read() {
     // GC has listed the row of the old boot, and reads it once the ADD has bound it in the new one.
     store.set_gate(Gate::Reads);
     let network = attachment("c1").network;
-    let mut gc = Box::pin(engine.gc(GcRequest { node: None, network, valid: Vec::new(), allow_empty: true }));
+    let mut gc = Box::pin(engine.gc(GcRequest {
+        node: None,
+        network,
+        valid: Vec::new(),
+        allow_empty: true,
+    }));
     tokio::select! {
         biased;
         answer = &mut gc => panic!("{answer:?}"),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tenure_core::lease::{NodeRef, Owner};
 use tenure_core::name::Digest;
-use tenure_engine::{AddRequest, Caller, DelRequest, Engine, EngineError, NetnsRef, Options, Ports};
+use tenure_engine::{
+    AddRequest, Caller, DelRequest, Engine, EngineError, NetnsRef, Options, Ports,
+};
 use tenure_store::{MemoryStore, Store};
 
 use crate::{FakeKernel, FakePolicies, FakeWire, HandClock, attachment, pool};
@@ -93,7 +95,9 @@ impl Site {
         self.kernel.make(container);
         AddRequest {
             attachment: attachment(container),
-            caller: Caller::Here { netns: Some(NetnsRef { path: PathBuf::from(container), file: None }) },
+            caller: Caller::Here {
+                netns: Some(NetnsRef { path: PathBuf::from(container), file: None }),
+            },
             owner: Owner::default(),
             attributes: BTreeMap::new(),
             pools: Vec::new(),

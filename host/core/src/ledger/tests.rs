@@ -398,3 +398,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_agent_holds_is_known_from_its_first_word_on() {
+    let mut ledger = four();
+    let key = ledger.reserve(0, Want::Rested, at(0)).unwrap().key;
+    let mut stranger = lease(&key, "c1", 1);
+    stranger.node = node("another", "boot-7");
+    ledger.apply(&stranger, 1, at(0));
+    let home = |ledger: &Ledger| ledger.slot(&key).unwrap().home;
+    assert_eq!(home(&ledger), Home::Elsewhere);
+    ledger.hear(&node("another", "boot-7"), at(1));
+    assert_eq!(home(&ledger), Home::Here);
+    assert_eq!(*ledger.node(&ledger.slot(&key).unwrap()), stranger.node);
+    ledger.hear(&node("another", "boot-8"), at(2));
+    assert_eq!(home(&ledger), Home::EarlierBoot);
+    ledger.hear(&node("another", "boot-7"), at(3));
+    assert_eq!(home(&ledger), Home::Here, "a namespace of a boot that speaks is asked for");
+}
+
+#[test]
+fn another_boot_of_an_agent_proves_what_it_has_released() {
+    let mut ledger = four();
+    let first = bind(&mut ledger, Want::Rested, at(0)).unwrap();
+    release(&mut ledger, &first, 0, at(0));
+    let early = |ledger: &mut Ledger| {
+        let taken = ledger.reserve_exact(&first.key(), For::Anyone, at(1_000));
+        taken.map(|hold| ledger.cancel(hold, at(1_000))).is_ok()
+    };
+    let is_proved = |ledger: &Ledger| {
+        matches!(
+            ledger.slot(&first.key()).unwrap().status,
+            Status::Released { proved: Some(_), .. }
+        )
+    };
+    assert!(!is_proved(&ledger));
+    let before = ledger.counts(0, at(1_000));
+    ledger.hear(&node("agent", "boot-2"), at(1_000));
+    assert!(is_proved(&ledger) && early(&mut ledger));
+    assert_eq!(ledger.counts(0, at(1_000)), before, "no address came or went");
+}

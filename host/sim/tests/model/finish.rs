@@ -177,7 +177,9 @@ impl Machine {
                 container: ContainerId::new(&path).unwrap(),
                 ifname: IfName::new("eth0").unwrap(),
             },
-            caller: Caller::Here { netns: Some(NetnsRef { path: PathBuf::from(path), file: None }) },
+            caller: Caller::Here {
+                netns: Some(NetnsRef { path: PathBuf::from(path), file: None }),
+            },
             owner: Owner::default(),
             attributes: BTreeMap::new(),
             pools: vec![PoolName::new(PLACES[pool].name).unwrap()],

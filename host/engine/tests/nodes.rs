@@ -1,0 +1,261 @@
+//! One engine for many nodes: each lease is judged by the witnesses of its own node, and by no others.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tenure_core::judge::{ApiSays, NodeSays};
+use tenure_core::lease::{Netns, NodeRef};
+use tenure_core::ports::{Census, Kernel, Question, Sight, WitnessError};
+use tenure_engine::{
+    AddRequest, Caller, DelRequest, Engine, GcRequest, LeaseView, Options, Ports, SpoolInstant,
+};
+use tenure_sim::{FakeKernel, Site, attachment, pod};
+
+/// The kernels of some nodes, each with cookies of its own that begin at 1, and what is known of the nodes.
+#[derive(Default)]
+struct Nodes {
+    kernels: Mutex<HashMap<Arc<str>, Arc<FakeKernel>>>,
+    says: Mutex<HashMap<Arc<str>, NodeSays>>,
+    api: Mutex<Option<ApiSays>>,
+}
+
+impl Kernel for Nodes {
+    fn identify(&self, path: &Path) -> Result<Netns, WitnessError> {
+        Err(WitnessError::NoSuchNamespace { path: path.into() })
+    }
+
+    fn look_at(&self, questions: &[Question]) -> Vec<Sight> {
+        let one = |question: &Question| {
+            let kernel = self.kernels.lock().get(&question.node.agent).cloned();
+            let seen = kernel.map(|kernel| kernel.look_at(std::slice::from_ref(question))[0]);
+            let says = self.says.lock().get(&question.node.agent).copied();
+            let api = self.api.lock().unwrap_or(ApiSays::Nothing);
+            Sight { node: says.unwrap_or(NodeSays::Heard), api, ..seen.unwrap_or(Sight::SILENT) }
+        };
+        questions.iter().map(one).collect()
+    }
+
+    fn census(&self) -> Result<Census, WitnessError> {
+        Ok(Census::default())
+    }
+}
+
+/// An engine that stands on no node itself.
+struct Cluster {
+    site: Site,
+    nodes: Arc<Nodes>,
+    engine: Arc<Engine>,
+}
+
+impl Cluster {
+    async fn new() -> Self {
+        let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24", "cooldown": "0s"}))]).await;
+        let nodes = Arc::new(Nodes::default());
+        let engine = engine_of(&site, &nodes);
+        Self { site, nodes, engine }
+    }
+
+    /// Another process of the same engine: it has heard of no agent.
+    fn restart(&mut self) {
+        self.engine = engine_of(&self.site, &self.nodes);
+    }
+
+    /// The agent of a node speaks; its kernel is made if there is none.
+    fn hear(&self, name: &str, boot: &str) -> Arc<FakeKernel> {
+        let node = node(name, boot);
+        self.engine.hear(&node);
+        self.nodes.kernels.lock().entry(node.agent).or_default().clone()
+    }
+
+    async fn add(&self, name: &str, boot: &str, container: &str) -> IpAddr {
+        let node = node(name, boot);
+        let kernel = self.nodes.kernels.lock()[&node.agent].clone();
+        kernel.make(container);
+        let netns = kernel.identify(&PathBuf::from(container)).ok();
+        let request = AddRequest {
+            caller: Caller::Agent { node, netns },
+            owner: pod(container, &format!("uid-{container}")),
+            ..self.site.request(container)
+        };
+        self.engine.add(request).await.unwrap().addresses[0].address.addr()
+    }
+
+    async fn view(&self, address: IpAddr) -> LeaseView {
+        self.engine.lease("default".parse().unwrap(), address).await.unwrap()
+    }
+
+    /// Sweeps until any grace has passed; how many were taken back.
+    async fn reclaim(&self) -> usize {
+        let mut reclaimed = 0;
+        for _ in 0..4 {
+            reclaimed += self.engine.sweep().await.unwrap().reclaimed.len();
+            self.site.clock.pass(Duration::from_secs(60));
+        }
+        reclaimed
+    }
+}
+
+fn engine_of(site: &Site, nodes: &Arc<Nodes>) -> Arc<Engine> {
+    let ports = Ports {
+        store: site.store.clone(),
+        policies: site.policies.clone(),
+        kernel: nodes.clone(),
+        wire: None,
+        clock: site.clock.clone(),
+    };
+    let me = NodeRef { agent: "allocator".into(), ..NodeRef::default() };
+    Engine::start(ports, Options::new(me)).unwrap()
+}
+
+fn node(name: &str, boot: &str) -> NodeRef {
+    NodeRef {
+        name: name.into(),
+        uid: format!("uid-of-{name}").into(),
+        agent: format!("agent-of-{name}").into(),
+        boot: boot.into(),
+    }
+}
+
+fn agent(name: &str) -> Arc<str> {
+    node(name, "").agent
+}
+
+#[tokio::test]
+async fn a_lease_is_judged_by_the_kernel_of_its_own_node() {
+    let cluster = Cluster::new().await;
+    let (n1, n2) = (cluster.hear("n1", "boot-1"), cluster.hear("n2", "boot-1b"));
+    let first = cluster.add("n1", "boot-1", "c1").await;
+    let second = cluster.add("n2", "boot-1b", "c2").await;
+    assert_eq!(n1.cookie("c1"), n2.cookie("c2"), "what tells them apart is the node alone");
+    assert_eq!(&*cluster.view(first).await.lease.node.name, "n1");
+    n1.end("c1");
+    assert_eq!(cluster.reclaim().await, 1);
+    assert_eq!(cluster.view(first).await.lease.state_name(), "Released");
+    assert_eq!(cluster.view(second).await.view, "held");
+}
+
+#[tokio::test]
+async fn of_a_node_whose_agent_has_not_spoken_nothing_is_known() {
+    let mut cluster = Cluster::new().await;
+    let n1 = cluster.hear("n1", "boot-1");
+    let address = cluster.add("n1", "boot-1", "c1").await;
+    n1.end("c1");
+    cluster.restart();
+    assert_eq!(cluster.reclaim().await, 0);
+    assert_eq!(cluster.view(address).await.view, "held");
+    cluster.hear("n1", "boot-1");
+    assert_eq!(cluster.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn another_boot_of_an_agent_ends_what_it_held_and_of_no_other() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    cluster.hear("n2", "boot-2");
+    let dead = cluster.add("n1", "boot-1", "c1").await;
+    let alive = cluster.add("n2", "boot-2", "c2").await;
+    cluster.hear("n1", "boot-1b");
+    assert_eq!(cluster.reclaim().await, 1);
+    assert_eq!(cluster.view(dead).await.lease.state_name(), "Released");
+    assert_eq!(cluster.view(alive).await.view, "held");
+}
+
+#[tokio::test]
+async fn another_agent_under_the_name_of_a_node_is_another_machine() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    let address = cluster.add("n1", "boot-1", "c1").await;
+    let stranger = NodeRef { agent: "another".into(), ..node("n1", "boot-9") };
+    cluster.engine.hear(&stranger);
+    assert_eq!(cluster.reclaim().await, 0);
+    assert_eq!(cluster.view(address).await.view, "held");
+}
+
+#[tokio::test]
+async fn what_a_silent_agent_was_last_heard_to_say_frees_nothing() {
+    let cluster = Cluster::new().await;
+    let n1 = cluster.hear("n1", "boot-1");
+    let address = cluster.add("n1", "boot-1", "c1").await;
+    n1.end("c1");
+    for says in [NodeSays::AgentSilent, NodeSays::Lost, NodeSays::LostWithMany, NodeSays::Unknown] {
+        cluster.nodes.says.lock().insert(agent("n1"), says);
+        assert_eq!(cluster.reclaim().await, 0, "{says:?}");
+    }
+    cluster.nodes.says.lock().insert(agent("n1"), NodeSays::Heard);
+    assert_eq!(cluster.reclaim().await, 1);
+    assert_eq!(cluster.view(address).await.lease.state_name(), "Released");
+}
+
+#[tokio::test]
+async fn the_pod_of_a_lost_node_goes_to_quarantine_and_comes_back_when_its_node_does() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    let address = cluster.add("n1", "boot-1", "c1").await;
+    cluster.site.policies.verdict.lock().permits_unfenced = true;
+    cluster.nodes.says.lock().insert(agent("n1"), NodeSays::Lost);
+    *cluster.nodes.api.lock() = Some(ApiSays::Alive);
+    assert_eq!(cluster.reclaim().await, 0, "its pod is still wanted");
+    *cluster.nodes.api.lock() = Some(ApiSays::Gone);
+    assert_eq!(cluster.reclaim().await, 1);
+    assert_eq!(cluster.view(address).await.view, "quarantined");
+    cluster.nodes.says.lock().remove(&agent("n1"));
+    cluster.engine.sweep().await.unwrap();
+    assert_eq!(cluster.view(address).await.view, "held", "the partition healed, its holder lives");
+}
+
+#[tokio::test]
+async fn a_fenced_node_holds_nothing() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    cluster.add("n1", "boot-1", "c1").await;
+    cluster.nodes.says.lock().insert(agent("n1"), NodeSays::Fenced);
+    assert_eq!(cluster.reclaim().await, 1);
+}
+
+#[tokio::test]
+async fn gc_of_one_node_leaves_the_leases_of_the_others_alone() {
+    let cluster = Cluster::new().await;
+    let (n1, n2) = (cluster.hear("n1", "boot-1"), cluster.hear("n2", "boot-2"));
+    let first = cluster.add("n1", "boot-1", "c1").await;
+    cluster.add("n2", "boot-2", "c2").await;
+    n1.end("c1");
+    n2.end("c2");
+    cluster.site.clock.pass(Duration::from_secs(61));
+    let clock = cluster.site.clock.clone();
+    let passing = tokio::spawn(async move {
+        loop {
+            clock.pass(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let network = attachment("c1").network;
+    let node = Some(node("n1", "boot-1"));
+    let gc = GcRequest { node, network, valid: Vec::new(), allow_empty: true };
+    let answer = cluster.engine.gc(gc).await.unwrap();
+    passing.abort();
+    assert_eq!((answer.released, answer.kept), (vec![first], vec![]));
+}
+
+#[tokio::test]
+async fn a_del_spooled_on_one_node_frees_what_was_bound_before_it_there() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    cluster.hear("n2", "boot-2");
+    let address = cluster.add("n2", "boot-2", "c2").await;
+    cluster.hear("n2", "boot-2b");
+    let del = |boot: &str| DelRequest {
+        attachment: attachment("c2"),
+        bound_before: Some(SpoolInstant { boot: boot.into(), boottime_ms: 0 }),
+    };
+    cluster.engine.del(del("boot-2")).await.unwrap();
+    assert_eq!(cluster.view(address).await.view, "held", "it was spooled before the hold began");
+    cluster.engine.del(del("boot-2b")).await.unwrap();
+    assert_eq!(cluster.view(address).await.lease.state_name(), "Released");
+}
