@@ -15,7 +15,7 @@ use serde_json::json;
 use support::api::Site;
 use support::{Stage, run_in};
 use tenure_core::lease::{Lease, NodeRef};
-use tenure_core::ports::{Kernel as _, NetnsLook};
+use tenure_core::ports::NetnsLook;
 use tenure_core::time::{Clock, Moment, WallMs};
 use tenure_engine::{Caller, Engine, NetnsRef, Options, Ports};
 use tenure_sim::{FakeKernel, FakePolicies, FakeWire, HandClock, pod};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -23,7 +24,7 @@ pub enum Caller {
     /// On the node of an agent, which has found that out.
     Agent {
         /// The node, in its present boot.
-        node: NodeRef,
+        node: Arc<NodeRef>,
         /// Its namespace; none where the agent cannot tell: the lease is *blind* then.
         netns: Option<Netns>,
     },

@@ -80,7 +80,7 @@ impl Cluster {
         kernel.make(container);
         let netns = kernel.identify(&PathBuf::from(container)).ok();
         let request = AddRequest {
-            caller: Caller::Agent { node, netns },
+            caller: Caller::Agent { node: Arc::new(node), netns },
             owner: pod(container, &format!("uid-{container}")),
             ..self.site.request(container)
         };

@@ -126,7 +126,7 @@ fn possessions_stay_the_same() {
         let netns = witness.identify(&resident.path()).unwrap();
         let look = witness.look().unwrap();
         assert_eq!(look.namespace(&netns), NetnsLook::Alive);
-        look.address(&netns, "10.0.0.1".parse().unwrap());
+        let _ = look.address(&netns, "10.0.0.1".parse().unwrap());
         assert!(witness.identify(Path::new("/proc/self/ns/uts")).is_err());
     };
     work();

@@ -17,7 +17,7 @@ kernel_test! {
         let netns = witness.identify(&resident.path()).unwrap();
         let look = witness.look().unwrap();
         assert_eq!(look.namespace(&netns), NetnsLook::Alive);
-        look.address(&netns, "10.0.0.1".parse().unwrap());
+        let _ = look.address(&netns, "10.0.0.1".parse().unwrap());
         let holders = witness.holders_of(&netns);
         let runs_in_it = |holder: &NamespaceHolder| holder.how == Hold::Process;
         assert!(holders.iter().any(|h| h.pid == resident.pid() && runs_in_it(h)), "{holders:?}");

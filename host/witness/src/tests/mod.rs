@@ -9,7 +9,7 @@ mod wake;
 pub(crate) mod world;
 
 use tenure_core::lease::Netns;
-use tenure_core::ports::{Kernel as _, NetnsLook};
+use tenure_core::ports::NetnsLook;
 
 use crate::{KernelWitness, Options};
 
