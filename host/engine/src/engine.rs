@@ -138,7 +138,7 @@ impl Engine {
     pub fn start(ports: Ports, options: Options) -> Result<Arc<Self>, EngineError> {
         let now = now(&*ports.clock);
         let mut ledger = Ledger::new(None);
-        ledger.hear(&options.node, now);
+        ledger.note_agent(&options.node, now);
         ports.store.scan(&mut |Row { lease, revision }| ledger.apply(&lease, revision.0, now))?;
         let mut state = State::new(ledger, ports.store.identity().epoch);
         state.configure(&ports.store.objects()?, now)?;
@@ -233,10 +233,10 @@ impl Engine {
     }
 
     /// An agent has spoken, in the boot that `node` names: what it holds from an earlier boot is over.
-    pub fn hear(&self, node: &NodeRef) {
+    pub fn note_agent(&self, node: &NodeRef) {
         let now = self.now();
         let mut state = self.state.lock();
-        state.ledger.hear(node, now);
+        state.ledger.note_agent(node, now);
         state.waiting.wake();
     }
 

@@ -70,7 +70,7 @@ impl Cluster {
     /// The agent of a node speaks; its kernel is made if there is none.
     fn hear(&self, name: &str, boot: &str) -> Arc<FakeKernel> {
         let node = node(name, boot);
-        self.engine.hear(&node);
+        self.engine.note_agent(&node);
         self.nodes.kernels.lock().entry(node.agent).or_default().clone()
     }
 
@@ -173,7 +173,7 @@ async fn another_agent_under_the_name_of_a_node_is_another_machine() {
     cluster.hear("n1", "boot-1");
     let address = cluster.add("n1", "boot-1", "c1").await;
     let stranger = NodeRef { agent: "another".into(), ..node("n1", "boot-9") };
-    cluster.engine.hear(&stranger);
+    cluster.engine.note_agent(&stranger);
     assert_eq!(cluster.reclaim().await, 0);
     assert_eq!(cluster.view(address).await.view, "held");
 }

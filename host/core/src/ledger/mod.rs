@@ -104,7 +104,7 @@ impl Ledger {
 
     /// An agent has spoken: its present boot is that of `node`. Rows of it get their home anew; costs a pass over all
     /// rows when the boot is news.
-    pub fn hear(&mut self, node: &NodeRef, now: Now) {
+    pub fn note_agent(&mut self, node: &NodeRef, now: Now) {
         if !self.nodes.hear(node) {
             return;
         }

@@ -19,7 +19,7 @@ fn node(agent: &str, boot: &str) -> NodeRef {
 /// A ledger to which the agent of this machine has spoken.
 fn heard() -> Ledger {
     let mut ledger = Ledger::new(None);
-    ledger.hear(&node("agent", "boot-1"), at(0));
+    ledger.note_agent(&node("agent", "boot-1"), at(0));
     ledger
 }
 
@@ -408,12 +408,12 @@ fn what_an_agent_holds_is_known_from_its_first_word_on() {
     ledger.apply(&stranger, 1, at(0));
     let home = |ledger: &Ledger| ledger.slot(&key).unwrap().home;
     assert_eq!(home(&ledger), Home::Elsewhere);
-    ledger.hear(&node("another", "boot-7"), at(1));
+    ledger.note_agent(&node("another", "boot-7"), at(1));
     assert_eq!(home(&ledger), Home::Here);
     assert_eq!(*ledger.node(&ledger.slot(&key).unwrap()), stranger.node);
-    ledger.hear(&node("another", "boot-8"), at(2));
+    ledger.note_agent(&node("another", "boot-8"), at(2));
     assert_eq!(home(&ledger), Home::EarlierBoot);
-    ledger.hear(&node("another", "boot-7"), at(3));
+    ledger.note_agent(&node("another", "boot-7"), at(3));
     assert_eq!(home(&ledger), Home::Here, "a namespace of a boot that speaks is asked for");
 }
 
@@ -434,7 +434,7 @@ fn another_boot_of_an_agent_proves_what_it_has_released() {
     };
     assert!(!is_proved(&ledger));
     let before = ledger.counts(0, at(1_000));
-    ledger.hear(&node("agent", "boot-2"), at(1_000));
+    ledger.note_agent(&node("agent", "boot-2"), at(1_000));
     assert!(is_proved(&ledger) && early(&mut ledger));
     assert_eq!(ledger.counts(0, at(1_000)), before, "no address came or went");
 }
