@@ -5,11 +5,13 @@
 //! load/apply(lease, revision)    a row as the store has it
 //! reserve -> Hold                an ADD takes an address, nothing is written yet
 //!   apply(lease)  or  cancel     the write happened, or it did not
+//! hear, hear_gone                what others wrote, if it is newer (news.rs)
 //! ```
 //!
 //! Invariants: an address has at most one slot and one place (I1, I10); what rests is given only as
 //! DESIGN section 4 allows (I9); a restart begins every rest anew (I8).
 
+mod news;
 mod nodes;
 mod slot;
 mod stock;
@@ -20,6 +22,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use news::News;
 use nodes::Nodes;
 use slot::Spot;
 pub use slot::{Home, Print, Slot, Status};
@@ -59,6 +62,8 @@ pub struct Ledger {
     index: BTreeSet<(Print, Spot)>,
     /// (pool, namespace) -> held addresses, for the quotas of policies.
     held_by_namespace: HashMap<(usize, Print), u64>,
+    /// What was heard of reserved addresses: at most one entry for each.
+    news: HashMap<Spot, News, BuildHasherDefault<DefaultHasher>>,
 }
 
 // === impl Ledger ===
@@ -77,6 +82,7 @@ impl Ledger {
             rows: HashMap::default(),
             index: BTreeSet::new(),
             held_by_namespace: HashMap::new(),
+            news: HashMap::default(),
         }
     }
 
@@ -144,19 +150,19 @@ impl Ledger {
     pub fn apply(&mut self, lease: &Lease, revision: u64, now: Now) {
         let spot = self.spot(&lease.key());
         let old = self.drop_row(spot);
-        let node = self.nodes.number(&lease.node);
-        let home = self.nodes.home(&lease.node);
-        let mut slot = Slot::new(lease, revision, (node, home), now.moment);
+        let mut slot = self.slot_of(lease, revision, now);
         if let Some(old) = old.filter(|old| old.generation == slot.generation) {
             slot.inherit(&old);
         }
         self.insert_row(spot, slot, now);
+        self.take_news(spot);
     }
 
     /// The row is gone from the store: the address counts as never used.
     pub fn forget(&mut self, key: &LeaseKey) {
         let spot = self.spot(key);
         self.drop_row(spot);
+        self.take_news(spot);
     }
 
     /// Reserves the next address of a pool.
@@ -221,6 +227,7 @@ impl Ledger {
         if let Some(prior) = hold.prior {
             self.insert_row(spot, prior, now);
         }
+        self.take_news(spot);
     }
 
     /// The row of an address.
@@ -428,6 +435,12 @@ impl Ledger {
     }
 
     // === internals ===
+
+    fn slot_of(&mut self, lease: &Lease, revision: u64, now: Now) -> Slot {
+        let node = self.nodes.number(&lease.node);
+        let home = self.nodes.home(&lease.node);
+        Slot::new(lease, revision, (node, home), now.moment)
+    }
 
     /// Marks the address as reserved.
     fn hold(&mut self, key: LeaseKey, now: Now) -> Hold {

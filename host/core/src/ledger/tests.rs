@@ -23,7 +23,7 @@ fn heard() -> Ledger {
     ledger
 }
 
-fn at(ms: u64) -> Now {
+pub(super) fn at(ms: u64) -> Now {
     Now { moment: Moment(ms), wall: WallMs(1_000_000_000_000 + ms) }
 }
 
@@ -38,11 +38,11 @@ fn ledger(specs: &[(&str, serde_json::Value)]) -> Ledger {
     ledger
 }
 
-fn four() -> Ledger {
+pub(super) fn four() -> Ledger {
     ledger(&[("p", json!({"cidr": "10.0.0.0/29", "ranges": ["10.0.0.1-10.0.0.4"]}))])
 }
 
-fn lease(key: &LeaseKey, container: &str, generation: u64) -> Lease {
+pub(super) fn lease(key: &LeaseKey, container: &str, generation: u64) -> Lease {
     Lease {
         address: key.address,
         pool: PoolName::new("p").unwrap(),
