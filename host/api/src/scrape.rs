@@ -54,6 +54,8 @@ fn of_engine(counters: &Counters) -> Vec<MetricFamily> {
         lingered,
         blind,
         conflicts,
+        heard,
+        lists,
         clamped,
         breaches_i1,
         breaches_i10,
@@ -91,6 +93,8 @@ fn of_engine(counters: &Counters) -> Vec<MetricFamily> {
         ),
         ("leases_blind", "Leases whose namespace could not be read at ADD", blind),
         ("store_conflicts", "Writes that met a row changed by somebody else", conflicts),
+        ("store_changes_heard", "Changes of rows by others, heard from the store", heard),
+        ("store_lists", "Live lists of a pool before it was called full", lists),
         (
             "verdicts_clamped",
             "Figures of a reclaim policy clamped to the limits of the pool",

@@ -28,8 +28,8 @@ pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bo
         history_events: config.store.history_events,
     };
     let store = RedbStore::open(&config.state_dir, &options)?;
-    // Also after a first start that was cut short: nothing was ever written.
-    let is_new = store.identity().revision.0 == 0 && store.objects()?.is_empty();
+    // Also after a first start that was cut short. Not by its revision: that of a shared store is never 0.
+    let is_new = store.identity().fresh && store.objects()?.is_empty();
     Ok((Arc::new(store), is_new))
 }
 

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::choose::{Choice, NoChoice};
 use crate::holds::Holds;
+use crate::live::Looks;
 use crate::locks::AttachmentGuard;
 use crate::wait::{Place, Ticket};
 use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
@@ -75,6 +76,7 @@ impl Engine {
         let met = self.blocking(move |engine| engine.meet(&question)).await??;
         let Met { netns, choice: mut first } = met;
         let mut place: Option<Place> = None;
+        let mut looks = Looks::default();
         let mut tries = 0;
         while tries < MAX_TRIES {
             let found = match first.take() {
@@ -105,10 +107,21 @@ impl Engine {
                         Err(error) => Err(error),
                     }
                 }
-                Err(NoChoice::NotYet(shortage)) if request.wait.is_zero() => Err(shortage.error),
                 Err(NoChoice::NotYet(shortage)) => {
+                    if looks.first() && self.look_at_store(&shortage).await {
+                        continue;
+                    }
+                    if request.wait.is_zero() {
+                        return Err(shortage.error);
+                    }
                     let until = (patience, &decided_on, &guard);
-                    self.wait_for_turn(&mut place, *shortage, until).await?;
+                    let waited = self.wait_for_turn(&mut place, (*shortage).clone(), until).await;
+                    if let Err(error) = waited {
+                        let is_over = Instant::now() >= patience;
+                        if !(is_over && looks.last() && self.look_at_store(&shortage).await) {
+                            return Err(error);
+                        }
+                    }
                     continue;
                 }
                 Err(NoChoice::Never(error)) => Err(error),
@@ -204,8 +217,8 @@ impl Engine {
         rows.sort_by_key(|(key, _)| key.address);
         rows.dedup_by(|(a, _), (b, _)| a == b);
         let mut previous = Vec::new();
-        for (key, _) in rows.into_iter().take(MAX_PREVIOUS) {
-            let Some(row) = self.ports.store.get(&key).await? else { continue };
+        for (key, slot) in rows.into_iter().take(MAX_PREVIOUS) {
+            let Some(row) = self.row_at(&key, slot.revision).await? else { continue };
             let pool = self.state.lock().ledger.pool_of(&key);
             let Some(pool) = pool.and_then(|p| u32::try_from(p).ok()) else { continue };
             previous.extend(previous_row(&row.lease, request, pool, now.wall.0));
@@ -251,13 +264,27 @@ impl Engine {
         Ok(answer)
     }
 
+    /// The row that the ledger knows in this version: as the store remembers it, else read now, and then it may be another
+    /// version. Only for a row that is replaced in the version that is answered: the condition of that write is what
+    /// makes memory safe.
+    pub(crate) async fn row_at(
+        &self,
+        key: &LeaseKey,
+        revision: u64,
+    ) -> Result<Option<Row>, EngineError> {
+        match self.ports.store.recall(key, Revision(revision)) {
+            Some(row) => Ok(Some(row)),
+            None => Ok(self.ports.store.get(key).await?),
+        }
+    }
+
     /// The record that a reserved row replaces. The ledger and the store differing, the store is right.
     pub(crate) async fn prior_row(
         &self,
         key: &LeaseKey,
         revision: u64,
     ) -> Result<Row, EngineError> {
-        let row = self.ports.store.get(key).await?;
+        let row = self.row_at(key, revision).await?;
         if let Some(row) = row.clone().filter(|row| row.revision.0 == revision) {
             return Ok(row);
         }
@@ -274,10 +301,11 @@ impl Engine {
             let Some(sticky) = &lease.sticky else { continue };
             let print = Print::sticky(&lease.attachment, lease.key().family(), &sticky.key);
             let rows = self.state.lock().ledger.of_sticky(print);
-            for (key, _) in
+            for (key, slot) in
                 rows.into_iter().filter(|(key, slot)| *key != lease.key() && is_kept(slot))
             {
-                let Some(Row { lease: mut old, revision }) = self.ports.store.get(&key).await?
+                let Some(Row { lease: mut old, revision }) =
+                    self.row_at(&key, slot.revision).await?
                 else {
                     continue;
                 };
@@ -443,9 +471,9 @@ impl Engine {
         for (write, revision) in writes.iter().zip(revisions) {
             match write {
                 Write::Create(lease) | Write::Replace { lease, .. } => {
-                    state.ledger.apply(lease, revision.0, now);
+                    state.ledger.wrote(lease, revision.0, now);
                 }
-                Write::Delete { key, .. } => state.ledger.forget(key),
+                Write::Delete { key, .. } => state.ledger.deleted(key, revision.0),
             }
         }
         state.waiting.wake();
@@ -497,10 +525,15 @@ impl Engine {
             let is_known =
                 row.as_ref().map(|row| row.revision.0) == known.map(|slot| slot.revision);
             // To learn the same row again would begin its rest anew.
-            if is_known || written(known) != written(before) {
+            if is_known {
                 continue;
             }
             match row {
+                // Something else was learned meanwhile: the higher revision counts.
+                Some(row) if written(known) != written(before) => {
+                    state.ledger.hear(&row.lease, row.revision.0, now);
+                }
+                None if written(known) != written(before) => {}
                 Some(row) => state.ledger.apply(&row.lease, row.revision.0, now),
                 None => state.ledger.forget(&key),
             }

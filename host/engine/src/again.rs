@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tenure_core::lease::{
     Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof, QuarantineCause,
 };
-use tenure_core::ledger::{Home, Print};
+use tenure_core::ledger::{Home, Print, Slot};
 use tenure_core::ports::{NetnsLook, Question};
 use tenure_store::{Row, Write};
 
@@ -40,25 +40,36 @@ enum Rebind {
 }
 
 impl Engine {
-    /// The rows that this attachment holds, quarantined ones included, read from the store and compared: fingerprints
-    /// are only hints.
+    /// The rows that this attachment holds, quarantined ones included, compared by their records: fingerprints are only
+    /// hints. For who replaces them in the versions that are answered; the store may remember them.
     pub(crate) async fn held_by(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
         // An import changes the store first and the ledger afterwards: half of a set would be found in between.
         let _gate = self.gate.read().await;
         let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
-        let keys = listed.into_iter().map(|(key, _)| key);
-        let mut rows = self.read_rows(keys).await?;
+        let mut rows = self.rows_at(listed.into_iter()).await?;
         rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
         Ok(rows)
     }
 
-    async fn read_rows(
+    /// The same, read from the store now: for answers that follow from what stands there and from no write.
+    pub(crate) async fn held_now(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
+        let _gate = self.gate.read().await;
+        let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
+        let mut rows = Vec::new();
+        for (key, _) in listed {
+            rows.extend(self.ports.store.get(&key).await?);
+        }
+        rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
+        Ok(rows)
+    }
+
+    async fn rows_at(
         &self,
-        keys: impl Iterator<Item = LeaseKey>,
+        known: impl Iterator<Item = (LeaseKey, Slot)>,
     ) -> Result<Vec<Row>, EngineError> {
         let mut rows = Vec::new();
-        for key in keys {
-            rows.extend(self.ports.store.get(&key).await?);
+        for (key, slot) in known {
+            rows.extend(self.row_at(&key, slot.revision).await?);
         }
         Ok(rows)
     }
@@ -72,7 +83,11 @@ impl Engine {
         netns: Option<Netns>,
         guard: &AttachmentGuard,
     ) -> Result<Option<AddAnswer>, EngineError> {
-        let rows = self.held_by(&request.attachment).await?;
+        let mut rows = self.held_by(&request.attachment).await?;
+        if rows.iter().any(|row| row.lease.config != request.config) {
+            // It may be refused for what stands there.
+            rows = self.held_now(&request.attachment).await?;
+        }
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
         let node = self.node_of(request);
         let stayed = (&first.node.agent, &first.node.boot) == (&node.agent, &node.boot);
@@ -127,8 +142,8 @@ impl Engine {
     ) -> Result<Option<Attachment>, EngineError> {
         let Some(uid) = Print::uid(&request.owner) else { return Ok(None) };
         let listed = self.state.lock().ledger.of_owner(uid);
-        let keys = listed.into_iter().filter(|(_, slot)| slot.is_bound()).map(|(key, _)| key);
-        let rows = self.read_rows(keys).await?;
+        let bound = listed.into_iter().filter(|(_, slot)| slot.is_bound());
+        let rows = self.rows_at(bound).await?;
         let mut older = rows.into_iter().filter(|row| self.could_take_over(&row.lease, request));
         Ok(older.next().map(|row| row.lease.attachment))
     }

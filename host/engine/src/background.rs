@@ -13,12 +13,13 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts the sweep and the watch over releases.
+    /// Starts the sweep, the watch over releases, and the following of a store that others write as well.
     #[must_use]
     pub fn start(engine: &Arc<Engine>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.clone().sweep_forever());
         tasks.spawn(engine.clone().watch_releases());
+        tasks.spawn(engine.clone().follow());
         Self { tasks }
     }
 

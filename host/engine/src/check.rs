@@ -17,7 +17,7 @@ impl Engine {
     /// [`EngineError::CheckFailed`] saying what is missing.
     pub async fn check(self: &Arc<Self>, request: CheckRequest) -> Result<(), EngineError> {
         let _guard = self.locks.lock(&request.attachment).await?;
-        let rows = self.held_by(&request.attachment).await?;
+        let rows = self.held_now(&request.attachment).await?;
         let failed = |why: String| EngineError::CheckFailed {
             attachment: request.attachment.to_string(),
             why,

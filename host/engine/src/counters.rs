@@ -49,6 +49,10 @@ pub struct Counters {
     pub blind: Count,
     /// Writes that met a row changed by somebody else.
     pub conflicts: Count,
+    /// Rows of which somebody else's change was heard before this daemon met it.
+    pub heard: Count,
+    /// Pools that were listed live before they were called full.
+    pub lists: Count,
     /// Figures of a reclaim policy that were clamped to the pool's limits.
     pub clamped: Count,
     /// I1: an address seen to be given while another attachment held it. Anything but 0 is a defect.

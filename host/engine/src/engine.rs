@@ -20,7 +20,9 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use crate::EngineError;
 use crate::census::Unsettled;
 use crate::counters::Counters;
+use crate::live::Lists;
 use crate::locks::AttachmentLocks;
+use crate::objects::{Policy, policies_of};
 use crate::proof::Proofs;
 use crate::reclaim::Takings;
 use crate::sweep::Suspicions;
@@ -92,6 +94,7 @@ pub struct Engine {
     /// A network namespace ended.
     pub(crate) ended: Notify,
     pub(crate) takings: Takings,
+    pub(crate) lists: Lists,
     pub(crate) counters: Counters,
 }
 
@@ -111,6 +114,8 @@ pub(crate) struct State {
     pub(crate) went_back: bool,
     /// Addresses that are not handed out: a census passes them over.
     pub(crate) reservations: Vec<Reservation>,
+    /// The policies as they were last read or applied.
+    pub(crate) policies: Vec<Policy>,
     /// When another census is due after the store went back: who was on the way then has its links up.
     pub(crate) census_again: Option<Moment>,
 }
@@ -163,6 +168,7 @@ impl Engine {
             sweep_now: Notify::new(),
             ended: Notify::new(),
             takings: Takings::default(),
+            lists: Lists::default(),
             counters: Counters::default(),
             ports,
             options,
@@ -206,7 +212,7 @@ impl Engine {
         Ok(no_lease && self.ports.store.objects()?.iter().all(bundled))
     }
 
-    fn reload(&self) -> Result<(), EngineError> {
+    pub(crate) fn reload(&self) -> Result<(), EngineError> {
         let now = self.now();
         let mut ledger = Ledger::new(Some(&self.state.lock().ledger));
         self.ports
@@ -323,6 +329,7 @@ impl State {
             census_again: None,
             went_back: false,
             reservations: Vec::new(),
+            policies: Vec::new(),
         }
     }
 
@@ -335,6 +342,15 @@ impl State {
                 != (spec.cidr, &spec.ranges, &spec.exclude, spec.gateway)
                 || (before.disabled && !spec.disabled)
         })
+    }
+
+    /// Whether these pools and reservations are served already: to take them over again would make all ADDs in flight
+    /// decide anew.
+    pub(crate) fn is_configured_by(&self, objects: &[Object]) -> Result<bool, EngineError> {
+        let (pools, reservations) = checked(objects)?;
+        let same_reservations = reservations.len() == self.reservations.len()
+            && reservations.iter().all(|one| self.reservations.contains(one));
+        Ok(same_reservations && self.ledger.pools().eq(pools.iter()))
     }
 
     /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
@@ -352,6 +368,7 @@ impl State {
             self.unsettled = Some(Unsettled::new(strict, "a pool has addresses that it had not"));
         }
         self.reservations.clone_from(&reservations);
+        self.policies = policies_of(objects);
         self.ledger.configure(pools, &reservations, now);
         self.waiting.wake_all();
         Ok(())

@@ -6,15 +6,17 @@
 //! ```text
 //! ADD: add.rs -> again.rs (own lease?) -> candidates.rs
 //!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
-//!      nothing free: wait.rs, then choose.rs once more
+//!      nothing free: live.rs (one look at a shared store), wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
+//! others write the store as well: follow.rs
 //! operators: suspects.rs, reclaim.rs, explain.rs, release.rs over the same evidence
 //! ```
 //!
 //! Invariants: the store's conditional write is the lock (I1); the answer follows the durable write (I2); a set
 //! is written in one commit (I3); own rows are found by attachment (I4, I5); only proof frees (I6, I7). No lock
-//! is held over an `.await`; policies and looks run on blocking threads, bounded by `Options::jobs` (I12).
+//! is held over an `.await`; policies and looks run on blocking threads, bounded by `Options::jobs` (I12). What others write
+//! is taken over only if it is newer than what is known, and is for speed: the conditional write decides.
 
 mod add;
 mod again;
@@ -30,9 +32,11 @@ mod del;
 mod engine;
 mod error;
 mod explain;
+mod follow;
 mod gc;
 mod history;
 mod holds;
+mod live;
 mod locks;
 mod objects;
 mod proof;

@@ -229,9 +229,9 @@ impl Engine {
     }
 }
 
-type Policy = (ObjectName, tenure_core::objects::PolicySpec);
+pub(crate) type Policy = (ObjectName, tenure_core::objects::PolicySpec);
 
-fn policies_of(objects: &[Object]) -> Vec<Policy> {
+pub(crate) fn policies_of(objects: &[Object]) -> Vec<Policy> {
     let policy = |object: &Object| match object {
         Object::IPAMPolicy(policy) => Some((policy.metadata.name.clone(), policy.spec.clone())),
         _ => None,

@@ -611,6 +611,22 @@ async fn gc_does_not_free_what_was_bound_again_while_it_read() {
     assert_eq!((answer.released, answer.kept), (vec![], vec![]), "it is too young to be judged");
 }
 
+#[tokio::test]
+async fn a_released_address_whose_lost_write_could_not_be_read_is_given_once_it_can() {
+    let pool = json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1"], "cooldown": "0s"});
+    let site = Site::new(&[("p", pool)]).await;
+    let first = site.add("c1").await.unwrap();
+    site.del("c1").await;
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone(), "boot-1");
+    store.fail_commit(1, Fault::UnknownLost);
+    store.fail_reads(true);
+    assert_eq!(engine.add(site.request("c2")).await.unwrap_err().code(), "STORE_UNKNOWN");
+    store.fail_reads(false);
+    let answer = engine.add(site.request("c3")).await.unwrap();
+    assert_eq!(answer.addresses[0].address.addr(), first[0]);
+}
+
 fn exported(site: &Site) -> Contents {
     let mut text = Vec::new();
     export(&*site.store, WallMs(0), tenure_store::ExportFormat::default(), &mut text).unwrap();

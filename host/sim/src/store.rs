@@ -1,4 +1,5 @@
-//! Any store, under the test's hand: calls that wait at a gate, fail, or end without an answer.
+//! Any store, under the test's hand: calls that wait at a gate, fail, or end without an answer. Shared
+//! ([`SimStore::share`]), the test is the others as well: it writes the store behind, and tells the engine, or not.
 //!
 //! ```text
 //! read: (noise) -> gate reads -> the store -> answer
@@ -17,12 +18,13 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 use tenure_core::lease::{Epoch, Lease, LeaseKey};
-use tenure_core::name::ObjectName;
+use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_store::{
-    BoxFuture, Contents, Fault, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
+    BoxFuture, Change, Changes, Contents, Fault, Identity, ImportMode, Listing, Revision, Row,
+    Store, StoreError, Write,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{HandClock, Times};
 
@@ -84,6 +86,12 @@ struct State {
     /// The state of the generator that lets others get in between, if that is wanted.
     noise: Option<u64>,
     log: Vec<Event>,
+    /// What the engine will hear, until it listens.
+    changes: Option<Changes>,
+    /// Others write it as well.
+    is_shared: bool,
+    /// Live lists of a pool that were asked for.
+    lists: u64,
 }
 
 // === impl SimStore ===
@@ -101,6 +109,9 @@ impl SimStore {
             reads_waiting: 0,
             noise: None,
             log: Vec::new(),
+            changes: None,
+            is_shared: false,
+            lists: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -109,6 +120,20 @@ impl SimStore {
             opened: Notify::new(),
             activity: AtomicU64::new(0),
         }
+    }
+
+    /// Others write this store from now on: pools are listed, and the engine that starts to follow hears what is sent here.
+    pub fn share(&self) -> mpsc::Sender<Change> {
+        let (sender, changes) = mpsc::channel(64);
+        let mut state = self.state.lock();
+        state.is_shared = true;
+        state.changes = Some(changes);
+        sender
+    }
+
+    /// How many live lists were asked for.
+    pub fn lists(&self) -> u64 {
+        self.state.lock().lists
     }
 
     /// Holds calls back from now on, or lets all go that wait.
@@ -323,6 +348,34 @@ impl Store for SimStore {
                 return Err(io("reading the store"));
             }
             wait(self.inner().get(key))
+        })
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        self.state.lock().changes.take()
+    }
+
+    fn list<'a>(
+        &'a self,
+        pool: &'a PoolName,
+    ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
+        Box::pin(async move {
+            if !self.state.lock().is_shared {
+                return Ok(None);
+            }
+            self.note();
+            self.state.lock().lists += 1;
+            // Its moment is before the gate: the answer is what waits there.
+            let (revision, mut rows) = (self.identity().revision, Vec::new());
+            self.scan(&mut |row| rows.push(row))?;
+            rows.retain(|row| row.lease.pool == *pool);
+            let waits = Waits::new(self);
+            self.pass_gate(Gate::Reads).await;
+            drop(waits);
+            if self.state.lock().reads_fail {
+                return Err(io("listing a pool"));
+            }
+            Ok(Some(Listing { revision, rows }))
         })
     }
 

@@ -4,7 +4,7 @@
 //! whether it held. Nor is it a second ledger: indexes over the rows live in the engine, in memory.
 //!
 //! ```text
-//! port         Store, Write, StoreError: what the engine sees
+//! port         Store, Write, Change, StoreError: what the engine sees
 //! conditions   the lock of Tenure as a pure function, for all engines here, and what it tells the history
 //! gaps         what an import, a new epoch or an older version leave in the history
 //! memory       keeps nothing; fails and waits when a test asks
@@ -32,6 +32,7 @@ mod transfer;
 pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
 pub use port::{
-    BoxFuture, Contents, History, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
+    BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing, Revision, Row,
+    Store, StoreError, Write,
 };
 pub use transfer::{ExportFormat, Exported, export, read_export};

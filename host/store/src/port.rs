@@ -1,12 +1,13 @@
 //! The port: what the engine asks of a store. One contract suite (`contract`) holds every engine to it.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 
 use tenure_core::error::{Coded, Kind};
 use tenure_core::history::{Entry, Kept};
 use tenure_core::lease::{Epoch, Lease, LeaseKey};
-use tenure_core::name::ObjectName;
+use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_core::time::WallMs;
 
@@ -95,6 +96,47 @@ pub enum ImportMode {
     Replace,
 }
 
+/// What somebody may have changed, this process included: its own writes come back late.
+///
+/// What is said of rows goes by revisions: whoever knows of a higher one knows better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A row as it stands now.
+    Row(Row),
+    /// The row of this revision, and any before it, is gone.
+    Gone {
+        /// Whose row.
+        key: LeaseKey,
+        /// That of its deletion.
+        revision: Revision,
+    },
+    /// Some changes may not have been told. At this revision the store held exactly these rows, told as [`Change::Row`]
+    /// before: any other row of it or of an earlier one is gone.
+    Listed {
+        /// Of the list.
+        revision: Revision,
+        /// All addresses that had a row.
+        keys: HashSet<LeaseKey>,
+    },
+    /// Objects changed, or may have.
+    Objects,
+    /// The store has begun another life, or may have.
+    Life,
+}
+
+/// Changes in the order in which they are heard. The channel is bounded: who does not read it holds up who tells, and
+/// what could not be told meanwhile comes as a list. It ends with the store.
+pub type Changes = tokio::sync::mpsc::Receiver<Change>;
+
+/// Rows as they stood at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// That of the moment.
+    pub revision: Revision,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
 // === impl Write ===
 
 impl Write {
@@ -132,11 +174,34 @@ pub trait Store: Send + Sync {
     fn identity(&self) -> Identity;
 
     /// Calls `each` with every lease, in any order. Used once at start: the rest of the time the
-    /// engine's own index answers.
+    /// engine's own index answers, which follows [`Store::changes`] where others write as well.
     fn scan(&self, each: &mut dyn FnMut(Row)) -> Result<(), StoreError>;
 
     /// One row, as durably stored.
     fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>>;
+
+    /// The row, if it is known in exactly this version without asking anybody. What is written upon it must be conditional
+    /// on that version, for another one may stand there by now.
+    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
+        let _ = (key, revision);
+        None
+    }
+
+    /// What changes after the first [`Store::scan`], own writes included; none where nobody else writes. A store that cannot
+    /// tell all of it for a while tells what stands there afterwards.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
+
+    /// All rows that were written for a pool of this name, as durably stored now; none where nobody else writes, and the
+    /// caller knows them all.
+    fn list<'a>(
+        &'a self,
+        pool: &'a PoolName,
+    ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
+        let _ = pool;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// All writes or none, each seeing those before it of its address; durable when the future resolves; one revision per write, in
     /// the order of the writes (a delete answers the revision that it deleted).

@@ -1,0 +1,172 @@
+//! Following a store that others write as well: their rows, objects and lives, as the store tells them.
+//!
+//! ```text
+//! rows     -> the ledger, each if it is newer than what is known (core's ledger/news.rs) -> waiters are woken
+//! objects  -> pools, reservations and policies, as an apply takes them over and under the same lock
+//! a life   -> everything is read anew, as after an import
+//! ```
+//!
+//! It is for speed. What is not heard yet is met as a conflict of a conditional write, and read then; and no pool is called
+//! full before the store was asked (`live.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::error::{Coded as _, Kind};
+use tenure_core::name::ObjectName;
+use tenure_store::{Change, Row};
+
+use crate::objects::{Policy, policies_of};
+use crate::{Engine, EngineError};
+
+/// So many changes are taken over at once: the ledger is locked for so long.
+const CHANGES_AT_ONCE: usize = 256;
+/// Objects or a life that could not be read are tried again after so long.
+const TRIES_APART: Duration = Duration::from_secs(1);
+
+/// What has changed and is not taken over yet.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Due {
+    objects: bool,
+    life: bool,
+}
+
+impl Engine {
+    /// Takes over what others change in the store, until the task is dropped or the store is closed. Ends at once where
+    /// nobody else writes.
+    pub async fn follow(self: Arc<Self>) {
+        let Some(mut changes) = self.ports.store.changes() else { return };
+        let mut heard = Vec::new();
+        let mut due = Due::default();
+        loop {
+            let again = async {
+                match due == Due::default() {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(TRIES_APART).await,
+                }
+            };
+            tokio::select! {
+                count = changes.recv_many(&mut heard, CHANGES_AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = again => {}
+            }
+            due.objects |= heard.contains(&Change::Objects);
+            due.life |= heard.contains(&Change::Life);
+            self.hear(&mut heard).await;
+            self.catch_up(&mut due).await;
+        }
+    }
+
+    /// Takes over what was heard of rows.
+    async fn hear(&self, heard: &mut Vec<Change>) {
+        // An import replaces the store first and the ledger afterwards: what is heard in between belongs to the new one.
+        let _gate = self.gate.read().await;
+        let now = self.now();
+        let mut state = self.state.lock();
+        let ledger = &mut state.ledger;
+        let mut news = 0;
+        for change in heard.drain(..) {
+            match change {
+                Change::Row(Row { lease, revision }) => {
+                    news += u64::from(ledger.hear(&lease, revision.0, now));
+                }
+                Change::Gone { key, revision } => {
+                    news += u64::from(ledger.hear_gone(&key, revision.0, now));
+                }
+                Change::Listed { revision, keys } => {
+                    let mut gone = ledger.keys_where(|slot| slot.revision <= revision.0);
+                    gone.retain(|key| !keys.contains(key));
+                    for key in gone {
+                        news += u64::from(ledger.hear_gone(&key, revision.0, now));
+                    }
+                }
+                Change::Objects | Change::Life => {}
+            }
+        }
+        if news > 0 {
+            self.counters.heard.add(news);
+            state.waiting.wake();
+        }
+    }
+
+    /// Takes over objects and lives that are due; what could not be read stays due.
+    async fn catch_up(self: &Arc<Self>, due: &mut Due) {
+        if due.life {
+            match self.follow_life().await {
+                Ok(()) => *due = Due::default(),
+                Err(error) => {
+                    tracing::warn!(%error, code = error.code(), "the store has begun another life and cannot be read; it is tried again");
+                }
+            }
+        }
+        if due.objects {
+            match self.follow_objects().await {
+                Ok(()) => due.objects = false,
+                Err(error) if matches!(error.kind(), Kind::Io | Kind::Retry) => {
+                    tracing::warn!(%error, code = error.code(), "changed objects cannot be read; it is tried again");
+                }
+                Err(error) => {
+                    due.objects = false;
+                    tracing::error!(%error, code = error.code(), "changed objects cannot be taken over; those before go on serving");
+                }
+            }
+        }
+    }
+
+    /// The store began another life that this engine has not read: somebody imported, or found that it went back in time.
+    async fn follow_life(self: &Arc<Self>) -> Result<(), EngineError> {
+        let one = self.objects.lock().await;
+        {
+            let _alone = self.gate.clone().write_owned().await;
+            if self.state.lock().epoch == self.epoch() {
+                return Ok(());
+            }
+            tracing::warn!(
+                epoch = self.epoch().0,
+                "another replica began a new life of the store: it is read anew"
+            );
+            self.in_background(|engine| engine.reload()).await??;
+        }
+        drop(one);
+        self.learn_if_possible().await;
+        Ok(())
+    }
+
+    /// Takes over the objects as they stand in the store.
+    async fn follow_objects(self: &Arc<Self>) -> Result<(), EngineError> {
+        let one = self.objects.lock().await;
+        let objects = self.in_background(|engine| engine.ports.store.objects()).await??;
+        let before = {
+            let now = self.now();
+            let mut state = self.state.lock();
+            let before = state.policies.clone();
+            if !state.is_configured_by(&objects)? {
+                state.configure(&objects, now)?;
+            }
+            state.policies = policies_of(&objects);
+            before
+        };
+        let after = policies_of(&objects);
+        if before != after {
+            self.in_background(move |engine| engine.follow_policies(&before, &after)).await?;
+        }
+        drop(one);
+        self.learn_if_possible().await;
+        Ok(())
+    }
+
+    fn follow_policies(&self, before: &[Policy], after: &[Policy]) {
+        let is_there = |name: &ObjectName| after.iter().any(|(other, _)| other == name);
+        for (name, _) in before.iter().filter(|(name, _)| !is_there(name)) {
+            self.ports.policies.remove(name);
+        }
+        for policy in after.iter().filter(|policy| !before.contains(policy)) {
+            if let Err(error) = self.ports.policies.install(&policy.0, &policy.1) {
+                tracing::error!(%error, code = error.code(), "a policy is not served; the version before it, or the built-in strategy, answers");
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One live look at the store before a pool is called full: what others released may not have been heard, and events get
+//! lost.
+//!
+//! A crowd shares it: each caller needs a list that *began* after it asked, and the next one that begins will do for all
+//! who ask until then. Lists of one pool begin [`LISTS_APART`], so that a full pool costs the API server one a second,
+//! however many ask.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tenure_core::ledger::{RowAt, Status};
+use tenure_core::name::PoolName;
+use tenure_store::{Listing, Revision};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::wait::Shortage;
+use crate::{Engine, EngineError};
+
+/// Lists of one pool begin so far apart.
+const LISTS_APART: Duration = Duration::from_secs(1);
+/// An ADD waits for lists so long at most; then it goes by what is known.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The live looks that one ADD takes: one before it waits or is refused, and one before it gives up waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    first: bool,
+    last: bool,
+}
+
+/// The lists of each pool.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    lines: Mutex<HashMap<PoolName, Arc<Line>>>,
+}
+
+/// Those who want one pool listed.
+#[derive(Debug, Default)]
+struct Line {
+    /// The number of the last list that has begun.
+    begun: AtomicU64,
+    /// Held by who lists.
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// The number of the last list that has ended, well or not.
+    ended: u64,
+    /// When it began.
+    began: Option<Instant>,
+}
+
+// === impl Looks ===
+
+impl Looks {
+    /// Whether the first look is still to be taken; it counts as taken now.
+    pub(crate) fn first(&mut self) -> bool {
+        !std::mem::replace(&mut self.first, true)
+    }
+
+    /// The same of the last look.
+    pub(crate) fn last(&mut self) -> bool {
+        !std::mem::replace(&mut self.last, true)
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Lists the pools that an ADD found full, and learns what it did not know. Says whether it is worth deciding once more:
+    /// not where this engine alone writes the store, and knows all.
+    pub(crate) async fn look_at_store(&self, shortage: &Shortage) -> bool {
+        let pools: BTreeSet<&PoolName> = shortage.pools.iter().flatten().collect();
+        let all = async {
+            let mut is_shared = false;
+            for pool in pools {
+                match self.list_once(pool).await {
+                    Ok(shared) => is_shared |= shared,
+                    Err(error) => {
+                        tracing::warn!(%error, %pool, "a full pool could not be read from the store");
+                    }
+                }
+            }
+            is_shared
+        };
+        timeout(PATIENCE, all).await.unwrap_or(true)
+    }
+
+    /// Lists a pool, unless somebody does that after this caller asked. False where there is nothing to list.
+    async fn list_once(&self, pool: &PoolName) -> Result<bool, EngineError> {
+        let line = self.lists.lines.lock().entry(pool.clone()).or_default().clone();
+        let asked = line.begun.load(Ordering::Acquire);
+        let mut turn = line.turn.lock().await;
+        if turn.ended > asked {
+            return Ok(true);
+        }
+        if let Some(began) = turn.began {
+            sleep_until(began + LISTS_APART).await;
+        }
+        // Who asks from here on needs another one.
+        let number = line.begun.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        let began = Instant::now();
+        let listed = self.list(pool).await;
+        if let Ok(false) = listed {
+            return Ok(false);
+        }
+        *turn = Turn { ended: number, began: Some(began) };
+        drop(turn);
+        listed
+    }
+
+    async fn list(&self, pool: &PoolName) -> Result<bool, EngineError> {
+        {
+            // An import replaces the store first and the ledger afterwards.
+            let _gate = self.gate.read().await;
+            let Some(listing) = self.ports.store.list(pool).await? else { return Ok(false) };
+            self.counters.lists.one();
+            self.learn_listing(pool, listing);
+        }
+        self.resolve_doubts().await;
+        Ok(true)
+    }
+
+    fn learn_listing(&self, pool: &PoolName, listing: Listing) {
+        let now = self.now();
+        let Listing { revision, rows } = listing;
+        let listed: HashSet<_> = rows.iter().map(|row| row.lease.key()).collect();
+        let missing = {
+            let mut state = self.state.lock();
+            for row in &rows {
+                state.ledger.hear(&row.lease, row.revision.0, now);
+            }
+            let index = state.ledger.pool_named(pool);
+            let is_old = |status: Status| !matches!(status, Status::Reserved { .. });
+            let mut keys = index.map_or_else(Vec::new, |index| {
+                state
+                    .ledger
+                    .keys_of_pool(index, |slot| slot.revision <= revision.0 && is_old(slot.status))
+            });
+            keys.retain(|key| !listed.contains(key));
+            state.ledger.rows_at(&keys, |_| true)
+        };
+        // A row that was written for a pool of another name is in no list of this one: only what is known to be of this
+        // one is gone, anything else is read.
+        let is_gone = |row: &RowAt| {
+            let known = self.ports.store.recall(&row.key, Revision(row.slot.revision));
+            known.is_some_and(|known| known.lease.pool == *pool)
+        };
+        let (gone, unsure): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_gone);
+        self.doubt(unsure.into_iter().map(|row| row.key));
+        let mut state = self.state.lock();
+        for row in gone {
+            state.ledger.hear_gone(&row.key, row.slot.revision, now);
+        }
+        state.waiting.wake();
+    }
+}

@@ -1,0 +1,411 @@
+//! A store that others write as well: what they change is heard late, twice, out of order or not at all, and neither a
+//! held address is given nor a free one refused for it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tenure_core::error::Coded as _;
+use tenure_core::lease::LeaseKey;
+use tenure_engine::{AddRequest, DelRequest, Engine, EngineError};
+use tenure_sim::{Gate, SimStore, Site, attachment, pool};
+use tenure_store::{Change, Fault, MemoryStore, Revision, Row, Store, StoreError, Write};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+type Answer = Result<Vec<IpAddr>, EngineError>;
+
+/// An engine that follows, and another one on the same store, of which the first hears what the test tells it.
+struct Scene {
+    site: Site,
+    store: Arc<SimStore>,
+    behind: Arc<MemoryStore>,
+    engine: Arc<Engine>,
+    others: Arc<Engine>,
+    feed: mpsc::Sender<Change>,
+}
+
+impl Scene {
+    /// With a pool of so many addresses, from 10.0.0.1 on, that rest for so long.
+    async fn new(addresses: u8, cooldown: &str) -> Self {
+        let site = Site::new(&[]).await;
+        let behind = Arc::new(MemoryStore::new());
+        let ranges = format!("10.0.0.1-10.0.0.{addresses}");
+        let spec = json!({"cidr": "10.0.0.0/24", "ranges": [ranges], "cooldown": cooldown});
+        behind.put_objects(vec![pool("p", &spec)]).await.unwrap();
+        let store = Arc::new(SimStore::new(behind.clone(), site.clock.clone()));
+        let feed = store.share();
+        let engine = site.engine_over(store.clone(), "boot-1");
+        let others = site.engine_over(behind.clone(), "boot-1");
+        tokio::spawn(engine.clone().follow());
+        Self { site, store, behind, engine, others, feed }
+    }
+
+    fn add(&self, container: &str, wait: Duration) -> JoinHandle<Answer> {
+        add(&self.engine, AddRequest { wait, ..self.site.request(container) })
+    }
+
+    /// An ADD of the engine that does not wait.
+    async fn added(&self, container: &str) -> Answer {
+        self.add(container, Duration::ZERO).await.unwrap()
+    }
+
+    async fn added_by_others(&self, container: &str) -> IpAddr {
+        add(&self.others, self.site.request(container)).await.unwrap().unwrap()[0]
+    }
+
+    async fn row(&self, address: IpAddr) -> Row {
+        self.behind.get(&key(address)).await.unwrap().unwrap()
+    }
+
+    async fn delete_row(&self, address: IpAddr) -> Revision {
+        let expect = self.row(address).await.revision;
+        let write = Write::Delete { key: key(address), expect };
+        self.behind.commit(vec![write]).await.unwrap()[0]
+    }
+
+    /// The engine has heard it.
+    async fn tell(&self, change: Change) {
+        self.feed.send(change).await.unwrap();
+        // One thread: whoever can go on has gone on.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// It hears of the row as it stands now.
+    async fn tell_of(&self, address: IpAddr) {
+        self.tell(Change::Row(self.row(address).await)).await;
+    }
+
+    /// It hears a list of all rows.
+    async fn tell_list(&self) {
+        let mut rows = Vec::new();
+        self.behind.scan(&mut |row| rows.push(row)).unwrap();
+        let keys = rows.iter().map(|row| row.lease.key()).collect();
+        for row in rows {
+            self.tell(Change::Row(row)).await;
+        }
+        let revision = self.behind.identity().revision;
+        self.tell(Change::Listed { revision, keys }).await;
+    }
+
+    fn held(&self) -> u128 {
+        self.engine.pools().unwrap().iter().map(|pool| pool.status.counts.held).sum()
+    }
+
+    fn conflicts(&self) -> u64 {
+        self.engine.counters().conflicts.get()
+    }
+}
+
+fn add(engine: &Arc<Engine>, request: AddRequest) -> JoinHandle<Answer> {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let answer = engine.add(request).await?;
+        Ok(answer.addresses.iter().map(|granted| granted.address.addr()).collect())
+    })
+}
+
+async fn del(engine: &Arc<Engine>, container: &str) {
+    let request = DelRequest { attachment: attachment(container), bound_before: None };
+    engine.del(request).await.unwrap();
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn key(address: IpAddr) -> LeaseKey {
+    LeaseKey { space: "default".parse().unwrap(), address }
+}
+
+async fn until(mut reached: impl FnMut() -> bool) {
+    for _ in 0..10_000 {
+        if reached() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it never came");
+}
+
+#[tokio::test]
+async fn what_another_replica_binds_and_releases_is_known_without_a_conflict_or_a_sweep() {
+    let scene = Scene::new(2, "0s").await;
+    let theirs = scene.added_by_others("c1").await;
+    scene.tell_of(theirs).await;
+    assert_eq!(scene.held(), 1);
+    assert_ne!(scene.added("c2").await.unwrap(), [theirs]);
+    del(&scene.others, "c1").await;
+    scene.tell_of(theirs).await;
+    assert_eq!(scene.added("c3").await.unwrap(), [theirs]);
+    assert_eq!((scene.conflicts(), scene.store.lists()), (0, 0));
+    assert_eq!(scene.engine.counters().sweeps.get(), 0);
+}
+
+#[tokio::test]
+async fn a_del_of_what_another_replica_bound_releases_it() {
+    let scene = Scene::new(1, "0s").await;
+    let theirs = scene.added_by_others("c1").await;
+    scene.tell_of(theirs).await;
+    del(&scene.engine, "c1").await;
+    assert!(scene.row(theirs).await.lease.is_released());
+}
+
+#[tokio::test]
+async fn late_old_and_repeated_events_free_no_held_address() {
+    let scene = Scene::new(1, "0s").await;
+    let mut past = Vec::new();
+    for container in ["c1", "c2"] {
+        scene.added(container).await.unwrap();
+        past.push(scene.row(ip(1)).await);
+        del(&scene.engine, container).await;
+        past.push(scene.row(ip(1)).await);
+    }
+    scene.added("c3").await.unwrap();
+    let present = scene.row(ip(1)).await;
+    let before = Revision(present.revision.0 - 1);
+    for row in past.into_iter().rev().chain([present]) {
+        scene.tell(Change::Row(row)).await;
+        assert_eq!(scene.held(), 1, "I1");
+    }
+    scene.tell(Change::Gone { key: key(ip(1)), revision: before }).await;
+    scene.tell(Change::Listed { revision: before, keys: [].into() }).await;
+    assert_eq!(scene.held(), 1, "I1");
+    assert_eq!(scene.added("c4").await.unwrap_err().code(), "POOL_EXHAUSTED");
+    del(&scene.engine, "c3").await;
+    assert!(scene.row(ip(1)).await.lease.is_released(), "its DEL finds it");
+}
+
+#[tokio::test]
+async fn a_release_that_is_heard_again_does_not_begin_its_rest_anew() {
+    let scene = Scene::new(1, "60s").await;
+    scene.added("c1").await.unwrap();
+    del(&scene.engine, "c1").await;
+    scene.site.clock.pass(Duration::from_secs(50));
+    scene.tell_of(ip(1)).await;
+    scene.tell_list().await;
+    scene.site.clock.pass(Duration::from_secs(11));
+    assert_eq!(scene.added("c2").await.unwrap(), [ip(1)]);
+}
+
+#[tokio::test]
+async fn a_release_of_long_ago_rests_from_when_it_is_heard() {
+    let scene = Scene::new(1, "60s").await;
+    let theirs = scene.added_by_others("c1").await;
+    scene.tell_of(theirs).await;
+    del(&scene.others, "c1").await;
+    // Their clock may be any: only what passes here counts (I8).
+    scene.site.clock.pass(Duration::from_secs(3600));
+    scene.tell_of(theirs).await;
+    assert_eq!(scene.added("c2").await.unwrap_err().code(), "POOL_EXHAUSTED");
+    scene.site.clock.pass(Duration::from_secs(61));
+    assert_eq!(scene.added("c2").await.unwrap(), [theirs]);
+}
+
+#[tokio::test]
+async fn an_event_for_an_address_that_an_add_has_just_reserved_is_left_to_its_conflict() {
+    let scene = Scene::new(3, "0s").await;
+    scene.store.set_gate(Gate::Before);
+    let ours = scene.add("c1", Duration::ZERO);
+    until(|| scene.store.under_way() == 1).await;
+    let theirs = scene.added_by_others("c2").await;
+    assert_eq!(theirs, ip(1), "both chose the same");
+    scene.tell_of(theirs).await;
+    scene.store.set_gate(Gate::Open);
+    assert_eq!(ours.await.unwrap().unwrap(), [ip(2)]);
+    assert_eq!((scene.conflicts(), scene.held()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_event_for_an_address_that_an_add_has_reserved_in_vain_is_not_lost() {
+    let scene = Scene::new(3, "0s").await;
+    scene.store.set_gate(Gate::Before);
+    scene.store.fail_commit(1, Fault::Io);
+    let ours = scene.add("c1", Duration::ZERO);
+    until(|| scene.store.under_way() == 1).await;
+    let theirs = scene.added_by_others("c2").await;
+    scene.tell_of(theirs).await;
+    scene.store.set_gate(Gate::Open);
+    let error = ours.await.unwrap().unwrap_err();
+    assert!(matches!(error, EngineError::Store(StoreError::Io { .. })), "{error}");
+    assert_eq!(scene.held(), 1, "theirs");
+    assert_eq!(scene.added("c3").await.unwrap(), [ip(2)]);
+    assert_eq!(scene.conflicts(), 0, "it was known");
+}
+
+#[tokio::test]
+async fn our_own_write_that_is_heard_before_its_answer_changes_nothing() {
+    let scene = Scene::new(2, "0s").await;
+    scene.store.set_gate(Gate::After);
+    let ours = scene.add("c1", Duration::ZERO);
+    until(|| scene.store.under_way() == 1).await;
+    scene.tell_of(ip(1)).await;
+    scene.store.set_gate(Gate::Open);
+    assert_eq!(ours.await.unwrap().unwrap(), [ip(1)]);
+    assert_eq!(scene.held(), 1);
+    del(&scene.engine, "c1").await;
+    assert_eq!(scene.held(), 0);
+}
+
+#[tokio::test]
+async fn after_lost_events_a_list_says_which_rows_are_gone_and_frees_no_other() {
+    let scene = Scene::new(3, "0s").await;
+    let gone = scene.added_by_others("c1").await;
+    let kept = scene.added_by_others("c2").await;
+    scene.tell_list().await;
+    assert_eq!(scene.held(), 2);
+    scene.delete_row(gone).await;
+    let (mut rows, revision) = (Vec::new(), scene.behind.identity().revision);
+    scene.behind.scan(&mut |row| rows.push(row.lease.key())).unwrap();
+    // Written after the moment of the list.
+    let ours = scene.added("c3").await.unwrap();
+    scene.tell(Change::Listed { revision, keys: rows.into_iter().collect() }).await;
+    assert_eq!(scene.held(), 2, "theirs and ours");
+    assert_eq!(scene.added("c4").await.unwrap(), [gone]);
+    assert_ne!(ours, [kept]);
+    assert_eq!(scene.conflicts(), 0);
+    assert_eq!(scene.added("c5").await.unwrap_err().code(), "POOL_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn a_row_that_was_deleted_is_free() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added("c1").await.unwrap();
+    let revision = scene.delete_row(ip(1)).await;
+    scene.tell(Change::Gone { key: key(ip(1)), revision }).await;
+    assert_eq!(scene.added("c2").await.unwrap(), [ip(1)]);
+    assert_eq!((scene.conflicts(), scene.store.lists()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken_by_a_release_of_another_replica() {
+    let scene = Scene::new(1, "0s").await;
+    let theirs = scene.added_by_others("c1").await;
+    scene.tell_of(theirs).await;
+    let waiter = scene.add("c2", Duration::from_secs(30));
+    until(|| scene.engine.waiting() == 1).await;
+    del(&scene.others, "c1").await;
+    let since = tokio::time::Instant::now();
+    scene.tell_of(theirs).await;
+    assert_eq!(waiter.await.unwrap().unwrap(), [theirs]);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_free_address_of_which_no_event_told_is_found_before_the_pool_is_called_full() {
+    let scene = Scene::new(2, "0s").await;
+    let released = scene.added_by_others("c1").await;
+    let deleted = scene.added_by_others("c2").await;
+    scene.tell_list().await;
+    del(&scene.others, "c1").await;
+    scene.delete_row(deleted).await;
+    let mut given = vec![scene.added("c3").await.unwrap()[0]];
+    given.push(scene.added("c4").await.unwrap()[0]);
+    given.sort();
+    assert_eq!(given, [released, deleted]);
+    assert_eq!(scene.store.lists(), 1);
+    assert_eq!(scene.conflicts(), 0);
+    assert_eq!(scene.added("c5").await.unwrap_err().code(), "POOL_EXHAUSTED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_add_that_waited_looks_once_more_before_it_gives_up() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added_by_others("c1").await;
+    scene.tell_list().await;
+    let waiter = scene.add("c2", Duration::from_secs(30));
+    until(|| scene.engine.waiting() == 1).await;
+    del(&scene.others, "c1").await;
+    assert_eq!(waiter.await.unwrap().unwrap(), [ip(1)]);
+    assert_eq!(scene.store.lists(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_at_a_full_pool_shares_a_live_list() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added_by_others("c0").await;
+    scene.tell_list().await;
+    let crowd: Vec<_> = (1..=200).map(|n| scene.add(&format!("c{n}"), Duration::ZERO)).collect();
+    for refused in crowd {
+        assert_eq!(refused.await.unwrap().unwrap_err().code(), "POOL_EXHAUSTED");
+    }
+    let lists = scene.store.lists();
+    assert!(
+        (1..=2).contains(&lists),
+        "those who asked while the first was under way share the second: {lists}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_had_begun_before_an_add_asked_does_not_count_for_it() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added_by_others("c1").await;
+    scene.tell_list().await;
+    scene.store.set_gate(Gate::Reads);
+    let early = scene.add("c2", Duration::ZERO);
+    until(|| scene.store.lists() == 1).await;
+    del(&scene.others, "c1").await;
+    let late = scene.add("c3", Duration::ZERO);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    scene.store.set_gate(Gate::Open);
+    assert_eq!(early.await.unwrap().unwrap_err().code(), "POOL_EXHAUSTED");
+    assert_eq!(late.await.unwrap().unwrap(), [ip(1)]);
+    assert_eq!(scene.store.lists(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_store_cannot_be_listed_a_full_pool_is_called_full_in_time() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added("c1").await.unwrap();
+    scene.store.set_gate(Gate::Reads);
+    let since = tokio::time::Instant::now();
+    assert_eq!(scene.added("c2").await.unwrap_err().code(), "POOL_EXHAUSTED");
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    scene.store.set_gate(Gate::Open);
+    scene.store.fail_reads(true);
+    assert_eq!(scene.added("c3").await.unwrap_err().code(), "POOL_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn a_pool_that_another_replica_applied_is_served() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added("c1").await.unwrap();
+    let wider = json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1-10.0.0.2"], "cooldown": "0s"});
+    scene.others.apply(vec![pool("p", &wider)], false).await.unwrap();
+    scene.tell(Change::Objects).await;
+    until(|| scene.engine.pools().unwrap()[0].status.counts.size == 2).await;
+    assert_eq!(scene.added("c2").await.unwrap(), [ip(2)]);
+}
+
+#[tokio::test]
+async fn a_life_that_another_replica_began_is_read_anew() {
+    let scene = Scene::new(2, "0s").await;
+    scene.added("c1").await.unwrap();
+    let theirs = scene.added_by_others("c2").await;
+    scene.behind.raise_epoch().await.unwrap();
+    assert!(!scene.engine.knows_what_lives(), "until it has followed");
+    scene.tell(Change::Life).await;
+    until(|| scene.engine.knows_what_lives()).await;
+    assert_eq!((scene.held(), scene.conflicts()), (2, 0));
+    del(&scene.engine, "c2").await;
+    assert!(scene.row(theirs).await.lease.is_released());
+}
+
+#[tokio::test]
+async fn a_store_that_nobody_else_writes_is_never_listed() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.1/32"}))]).await;
+    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let engine = site.engine_over(store.clone(), "boot-1");
+    add(&engine, site.request("c1")).await.unwrap().unwrap();
+    let full = add(&engine, site.request("c2")).await.unwrap().unwrap_err();
+    assert_eq!((full.code(), store.lists()), ("POOL_EXHAUSTED", 0));
+    // It ends at once.
+    engine.follow().await;
+}
