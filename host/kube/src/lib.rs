@@ -1,13 +1,15 @@
 //! Kubernetes mode: custom resources, and the store on the Kubernetes API.
 //!
-//! What it is not: it decides nothing, as no store does, and it caches no row. Informers, the `api` and `node` witnesses and
-//! the leader come with the allocator.
+//! What it is not: it decides nothing, as no store does. It remembers rows, but answers no question from memory that asks what
+//! stands in the store. The `api` and `node` witnesses and the leader come with the allocator.
 //!
 //! ```text
 //! crds         the custom resources from core's own types, CEL rules, the guard on leases -> deploy/crds
 //! lease        a lease as an object: its name is the address; labels for live LISTs; its shape
 //! store/calls  one request with our deadline; what its failure says about its effect
 //! store/rows   create, replace and delete of one row, until the outcome is known
+//! store/known  rows as they were last written, read or heard of
+//! store/feed   what others change: watches of leases, objects and the ConfigMap (store/watch: one of them)
 //! store/set    several rows: taken in one order, undone if one is refused
 //! store/objects  pools, reservations and policies
 //! store/life   id and epoch, in one ConfigMap
@@ -37,6 +39,18 @@
 //!   stay. It carries the attempt id and the families of its set, so that it is seen to be no whole set: it is never
 //!   answered, and the next verb of its attachment, or its agent, ends it.
 //! - Revisions of a batch follow the order in which the rows were written, not the order of the batch.
+//!
+//! # What is promised of what others change
+//!
+//! - A store that was scanned tells everything from the moment of that scan on: so who scans at its start and follows then
+//!   has a full view before it serves, and never lists twice.
+//! - What is told goes by revisions. Events come late, and those of own writes come as well: whoever knows of a higher
+//!   revision knows better.
+//! - A watch that breaks or freezes is begun again where it was, after pauses that grow. Where that is not possible (410, or
+//!   a server at an earlier revision) all rows are listed, and it is told that these are all: what is missing and is of the
+//!   list's revision or an earlier one is gone.
+//! - A row that is remembered is given out in exactly the version that is asked for, to be replaced in that version.
+//! - Memory is bounded: by the rows remembered, and by the changes that wait for a slow reader.
 //!
 //! It keeps no history of its own: the last holders of an address stand in its lease.
 //!

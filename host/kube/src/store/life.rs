@@ -10,6 +10,7 @@ use tenure_core::lease::Epoch;
 use tenure_store::StoreError;
 
 use super::calls::{Calls, Failure, Patience, refused};
+use super::rows::parsed;
 
 /// The name of the ConfigMap.
 pub(crate) const NAME: &str = "tenure-store";
@@ -37,6 +38,10 @@ pub(crate) struct Lives {
 impl Lives {
     pub(crate) fn new(client: kube::Client, namespace: &str) -> Self {
         Self { api: Api::namespaced(client, namespace) }
+    }
+
+    pub(super) fn api(&self) -> &Api<ConfigMap> {
+        &self.api
     }
 
     pub(crate) async fn read(
@@ -99,7 +104,7 @@ impl Lives {
 // === impl Life ===
 
 impl Life {
-    fn of(map: ConfigMap) -> Result<Self, StoreError> {
+    pub(super) fn of(map: ConfigMap) -> Result<Self, StoreError> {
         let value = |key: &str| map.data.as_ref().and_then(|data| data.get(key));
         let epoch = value(EPOCH).and_then(|text| text.parse().ok()).map(Epoch);
         let epoch = epoch.ok_or_else(|| StoreError::Corrupt {
@@ -109,6 +114,12 @@ impl Life {
         let is_importing = value(IMPORTING).is_some();
         let ObjectMeta { uid, resource_version, .. } = map.metadata;
         Ok(Self { store_id: uid.unwrap_or_default(), epoch, is_importing, resource_version })
+    }
+
+    /// Whether it was written after the other one.
+    pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        let version = |life: &Self| life.resource_version.as_deref().and_then(parsed);
+        version(self) > version(other)
     }
 }
 

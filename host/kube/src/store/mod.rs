@@ -4,12 +4,16 @@
 //! end even if the caller goes away, and what the port asks for without `async` can wait for it from anywhere.
 
 mod calls;
+mod feed;
 mod import;
+mod known;
 mod life;
 mod objects;
 mod rows;
 mod set;
+mod watch;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -18,15 +22,17 @@ use std::time::Duration;
 use kube::{Client, Config};
 use parking_lot::Mutex;
 use tenure_core::lease::{Epoch, LeaseKey};
-use tenure_core::name::ObjectName;
+use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{BadObject, Object, ObjectKind};
 use tenure_store::{
-    BoxFuture, Contents, Identity, ImportMode, Revision, Row, Store, StoreError, Write,
+    BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Revision, Row, Store, StoreError,
+    Write,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use self::calls::{Calls, Patience};
+use self::feed::Feed;
 use self::life::{Life, Lives};
 use self::objects::Objects;
 use self::rows::Rows;
@@ -44,6 +50,8 @@ pub struct KubeOptions {
     pub settle_within: Duration,
     /// Requests at once (I12).
     pub requests: usize,
+    /// How long one watch lasts, more or less. A frozen one, of which nothing comes any more, is noticed some seconds later.
+    pub watch_for: Duration,
     /// Commits at once; more are told to come later (I12).
     pub commits: usize,
 }
@@ -65,6 +73,8 @@ struct Inner {
     life: Mutex<Life>,
     fresh: bool,
     commits: Semaphore,
+    /// The revision of the first scan: feeds go on from there.
+    scanned: Mutex<Option<Revision>>,
     /// Objects of the last LIST that Kubernetes let in and that cannot be read.
     refused: Mutex<Vec<BadObject>>,
 }
@@ -77,6 +87,7 @@ impl Default for KubeOptions {
             namespace: "tenure-system".to_owned(),
             call_deadline: Duration::from_secs(5),
             settle_within: Duration::from_secs(20),
+            watch_for: Duration::from_secs(30),
             // The API server serves some hundred writes a second; more at once only wait there.
             requests: 64,
             // As many ADDs as wait for one pool.
@@ -119,9 +130,14 @@ impl KubeStore {
     /// # Errors
     /// The API server cannot be read.
     pub async fn live(&self, selection: Selection) -> Result<Vec<Row>, StoreError> {
-        self.run(
-            move |inner| async move { inner.rows.select(&selection, &mut inner.patience()).await },
-        )
+        Ok(self.select(selection).await?.rows)
+    }
+
+    async fn select(&self, selection: Selection) -> Result<Listing, StoreError> {
+        self.run(move |inner| async move {
+            inner.check_whole()?;
+            inner.rows.select(&selection, &mut inner.patience()).await
+        })
         .await
     }
 
@@ -174,16 +190,23 @@ impl Store for KubeStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(Row)) -> Result<(), StoreError> {
-        let mut next: Option<String> = None;
+        let (mut next, mut revision, mut keys) = (None::<String>, None, HashSet::new());
         loop {
             let page = self.run_blocking(move |inner| async move {
                 inner.check_whole()?;
                 inner.rows.page(next.as_deref(), &mut inner.patience()).await
             })?;
+            // The pages of one list show one moment.
+            let revision = *revision.get_or_insert(page.revision);
+            keys.extend(page.rows.iter().map(|row| row.lease.key()));
             page.rows.into_iter().for_each(&mut *each);
             match page.next {
                 Some(token) => next = Some(token),
-                None => return Ok(()),
+                None => {
+                    self.inner.rows.known.listed(revision, &keys);
+                    self.inner.scanned.lock().get_or_insert(revision);
+                    return Ok(());
+                }
             }
         }
     }
@@ -194,6 +217,24 @@ impl Store for KubeStore {
             inner.check_whole()?;
             inner.rows.get(&key, &mut inner.patience()).await
         }))
+    }
+
+    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
+        self.inner.rows.known.row(key, revision)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        let (feed, changes) = Feed::new(self.inner.clone());
+        self.runtime.as_ref()?.spawn(feed.run());
+        Some(changes)
+    }
+
+    fn list<'a>(
+        &'a self,
+        pool: &'a PoolName,
+    ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
+        let selection = Selection::Pool(pool.clone());
+        Box::pin(async move { self.select(selection).await.map(Some) })
     }
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>> {
@@ -294,6 +335,7 @@ impl Inner {
         Ok(Self {
             fresh: first.rows.is_empty(),
             commits: Semaphore::new(options.commits),
+            scanned: Mutex::default(),
             objects: Objects::new(&client),
             life: Mutex::new(life),
             refused: Mutex::default(),
@@ -328,8 +370,18 @@ impl Inner {
 
     async fn change_life(&self, change: impl Fn(&Life) -> (Epoch, bool)) -> Result<(), StoreError> {
         let life = self.lives.change(change, &self.rows.calls, &mut self.patience()).await?;
-        *self.life.lock() = life;
+        self.take_life(life);
         Ok(())
+    }
+
+    /// What the ConfigMap says, unless a later word of it is known. Says whether it was news.
+    fn take_life(&self, life: Life) -> bool {
+        let mut present = self.life.lock();
+        let is_later = life.is_later_than(&present);
+        if is_later {
+            *present = life;
+        }
+        is_later
     }
 
     async fn all_rows(&self) -> Result<Vec<Row>, StoreError> {

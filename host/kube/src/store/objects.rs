@@ -51,7 +51,7 @@ impl Objects {
         }
     }
 
-    fn api(&self, kind: ObjectKind) -> &Api<DynamicObject> {
+    pub(super) fn api(&self, kind: ObjectKind) -> &Api<DynamicObject> {
         match kind {
             ObjectKind::IPPool => &self.pools,
             ObjectKind::IPReservation => &self.reservations,

@@ -10,7 +10,6 @@
 //!      -> unknown                               pause, send again for the same name
 //! ```
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,11 +19,11 @@ use kube::api::{
     VersionMatch,
 };
 use kube::core::Status;
-use parking_lot::Mutex;
 use tenure_core::lease::{Lease, LeaseKey};
-use tenure_store::{Revision, Row, StoreError};
+use tenure_store::{Listing, Revision, Row, StoreError};
 
 use super::calls::{Calls, Failure, Patience, refused};
+use super::known::Known;
 use crate::crds::{GROUP, VERSION};
 use crate::lease::{LeaseSpec, Selection, labels, name};
 
@@ -33,10 +32,8 @@ use crate::lease::{LeaseSpec, Selection, labels, name};
 const MARK: &str = "tenure.dev/write";
 /// Leases of one LIST.
 const PAGE: u32 = 500;
-/// Rows whose uid is remembered (I12). Beyond it all are forgotten: a write of such a row then costs a read.
-const SEEN: usize = 200_000;
 
-type LeaseObject = Object<LeaseSpec, NotUsed>;
+pub(super) type LeaseObject = Object<LeaseSpec, NotUsed>;
 
 /// The leases of the API.
 #[derive(Debug)]
@@ -44,8 +41,8 @@ pub(crate) struct Rows {
     api: Api<LeaseObject>,
     resource: ApiResource,
     pub(crate) calls: Calls,
-    /// The uid of each row that was seen, with the revision at which it was.
-    seen: Mutex<HashMap<LeaseKey, (Revision, Arc<str>)>>,
+    /// Rows as they were last seen.
+    pub(super) known: Known,
     /// The highest revision that was given.
     highest: AtomicU64,
 }
@@ -82,7 +79,18 @@ impl Rows {
     pub(crate) fn new(client: kube::Client, calls: Calls) -> Self {
         let resource = resource("IPLease", "ipleases");
         let api = Api::all_with(client, &resource);
-        Self { api, resource, calls, seen: Mutex::default(), highest: AtomicU64::new(0) }
+        Self { api, resource, calls, known: Known::default(), highest: AtomicU64::new(0) }
+    }
+
+    pub(super) fn api(&self) -> &Api<LeaseObject> {
+        &self.api
+    }
+
+    /// A row that a watch tells of.
+    pub(super) fn heard(&self, object: LeaseObject) -> Result<Row, StoreError> {
+        let found = found(object)?;
+        self.learn(&found);
+        Ok(found.row)
     }
 
     /// The highest revision that was given or seen at opening.
@@ -113,7 +121,7 @@ impl Rows {
         let object =
             self.calls.read("reading a lease", patience, || self.api.get_opt(&name)).await?;
         let Some(object) = object else {
-            self.seen.lock().remove(key);
+            self.known.forget(key);
             return Ok(None);
         };
         let found = found(object)?;
@@ -175,15 +183,17 @@ impl Rows {
         &self,
         selection: &Selection,
         patience: &mut Patience,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Listing, StoreError> {
         let mut params = ListParams::default().labels(&selection.selector()).limit(PAGE);
-        let mut rows = Vec::new();
+        let (mut rows, mut revision) = (Vec::new(), None);
         loop {
             let page = self.list(&params, patience).await?;
+            // The pages of one list show one moment.
+            let revision = *revision.get_or_insert(page.revision);
             rows.extend(page.rows);
             match page.next {
                 Some(next) => params = params.continue_token(&next),
-                None => return Ok(rows),
+                None => return Ok(Listing { revision, rows }),
             }
         }
     }
@@ -270,7 +280,7 @@ impl Rows {
         loop {
             match self.calls.send(self.api.delete(&name, &params)).await {
                 Ok(_) => {
-                    self.seen.lock().remove(key);
+                    self.known.gone(key, expect);
                     return Ok(());
                 }
                 Err(Failure::Refused(status)) if is_conflict(&status) => {
@@ -340,12 +350,7 @@ impl Rows {
     }
 
     fn learn(&self, found: &Found) {
-        let (key, revision) = (found.row.lease.key(), found.row.revision);
-        let mut seen = self.seen.lock();
-        if seen.len() >= SEEN {
-            seen.clear();
-        }
-        seen.insert(key, (revision, found.uid.clone()));
+        self.known.learn(&found.row, &found.uid);
     }
 
     /// The uid of the row of this revision: known from when it was read or written, else read now.
@@ -355,8 +360,7 @@ impl Rows {
         expect: Revision,
         patience: &mut Patience,
     ) -> Result<Arc<str>, Trouble> {
-        let seen = self.seen.lock().get(key).cloned();
-        if let Some((_, uid)) = seen.filter(|(revision, _)| *revision == expect) {
+        if let Some(uid) = self.known.uid(key, expect) {
             return Ok(uid);
         }
         match self.find(key, patience).await? {
@@ -419,6 +423,11 @@ fn found(object: LeaseObject) -> Result<Found, StoreError> {
     let revision = resource_version.as_deref().and_then(parsed);
     let revision = revision.ok_or_else(|| corrupt(&name, "its version is no number"))?;
     Ok(Found { row: Row { lease, revision }, uid: uid.unwrap_or_default().into(), mark })
+}
+
+/// The row of an object, as it is.
+pub(super) fn row_of(object: LeaseObject) -> Result<Row, StoreError> {
+    found(object).map(|found| found.row)
 }
 
 fn mark(object: &LeaseObject) -> &str {

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,7 +17,9 @@ use kube::{Client, Config};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What happens to a request.
 #[derive(Debug)]
@@ -32,6 +36,17 @@ pub(crate) enum Fate {
     Held(oneshot::Receiver<()>),
 }
 
+/// What becomes of the watches that are open when it is said.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cut {
+    /// Those of a lower one are meant.
+    number: u64,
+    /// Nothing comes of them any more; else they end.
+    is_frozen: bool,
+    /// New ones are refused with this status.
+    refusal: Option<u16>,
+}
+
 /// A front before an API server.
 pub(crate) struct Front {
     port: u16,
@@ -45,6 +60,7 @@ struct State {
     seen: Mutex<Vec<Method>>,
     /// What was sent with the requests that were passed on.
     sent: Mutex<Vec<(Method, Bytes)>>,
+    cut: watch::Sender<Cut>,
 }
 
 // === impl Front ===
@@ -59,6 +75,7 @@ impl Front {
             fates: Mutex::default(),
             seen: Mutex::default(),
             sent: Mutex::default(),
+            cut: watch::Sender::default(),
         });
         tokio::spawn(accept(listener, state.clone()));
         Self { port, state }
@@ -72,6 +89,20 @@ impl Front {
     /// What happens to the next requests of this method about leases, one each.
     pub(crate) fn next(&self, method: Method, fates: impl IntoIterator<Item = Fate>) {
         self.state.fates.lock().extend(fates.into_iter().map(|fate| (method.clone(), fate)));
+    }
+
+    /// Open watches end, and new ones are refused with this status, until the next call.
+    pub(crate) fn cut_watches(&self, refusal: Option<u16>) {
+        self.state.cut.send_modify(|cut| {
+            *cut = Cut { number: cut.number + 1, is_frozen: false, refusal };
+        });
+    }
+
+    /// Nothing comes any more of open watches, which stay open.
+    pub(crate) fn freeze_watches(&self) {
+        self.state.cut.send_modify(|cut| {
+            *cut = Cut { number: cut.number + 1, is_frozen: true, refusal: None };
+        });
     }
 
     /// What was sent with the last request of this method that was passed on.
@@ -88,10 +119,10 @@ impl Front {
 }
 
 impl State {
-    async fn serve(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    async fn serve(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            return Ok(self.watch(request).await);
+        }
         let broken = || std::io::Error::other("broken by the test");
         let mut fate = None;
         if request.uri().path().contains("/ipleases") {
@@ -119,7 +150,45 @@ impl State {
         }
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn pass(&self, request: Request<Incoming>) -> Response<Body> {
+        let answer = self.forward(request).await;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let mut answer = Response::new(whole(body));
+        *answer.status_mut() = parts.status;
+        answer
+    }
+
+    /// Watches pass on what comes as it comes.
+    async fn watch(&self, request: Request<Incoming>) -> Response<Body> {
+        let cut = self.cut.subscribe();
+        let Cut { number, refusal: refused, .. } = *cut.borrow();
+        if let Some(code) = refused {
+            return refusal(code);
+        }
+        let (parts, body) = self.forward(request).await.into_parts();
+        let frames = BodyStream::new(body).map(|frame| frame.map_err(std::io::Error::other));
+        let frames =
+            stream::unfold((frames.boxed(), cut), move |(mut frames, mut cut)| async move {
+                let is_cut = async {
+                    let meant = cut.wait_for(|cut| cut.number > number).await;
+                    meant.is_ok_and(|cut| cut.is_frozen)
+                };
+                let next = tokio::select! {
+                    is_frozen = is_cut => match is_frozen {
+                        true => std::future::pending().await,
+                        false => None,
+                    },
+                    frame = frames.next() => frame,
+                };
+                next.map(|frame| (frame, (frames, cut)))
+            });
+        let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
+        *answer.status_mut() = parts.status;
+        answer
+    }
+
+    async fn forward(&self, request: Request<Incoming>) -> Response<kube::client::Body> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         self.sent.lock().push((parts.method.clone(), body.clone()));
@@ -130,17 +199,16 @@ impl State {
                 passed = passed.header(name, value);
             }
         }
-        let answer = self.client.send(passed.body(body.to_vec().into()).unwrap()).await.unwrap();
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let mut answer = Response::new(Full::new(body));
-        *answer.status_mut() = parts.status;
-        answer
+        self.client.send(passed.body(body.to_vec().into()).unwrap()).await.unwrap()
     }
 }
 
-fn refusal(code: u16) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from_static(b"not now")));
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn refusal(code: u16) -> Response<Body> {
+    let mut answer = Response::new(whole(Bytes::from_static(b"not now")));
     *answer.status_mut() = StatusCode::from_u16(code).unwrap();
     answer
 }

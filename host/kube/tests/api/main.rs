@@ -12,6 +12,7 @@
 mod admission;
 mod contract;
 mod faults;
+mod follow;
 mod front;
 mod killed;
 mod lab;
