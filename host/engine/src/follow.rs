@@ -70,7 +70,8 @@ impl Engine {
         let mut news = 0;
         for change in heard.drain(..) {
             match change {
-                Change::Row(Row { lease, revision }) => {
+                Change::Row(row) => {
+                    let Row { lease, revision } = *row;
                     news += u64::from(ledger.hear(&lease, revision.0, now));
                 }
                 Change::Gone { key, revision } => {

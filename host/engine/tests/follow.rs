@@ -78,7 +78,7 @@ impl Scene {
 
     /// It hears of the row as it stands now.
     async fn tell_of(&self, address: IpAddr) {
-        self.tell(Change::Row(self.row(address).await)).await;
+        self.tell(Change::Row(Box::new(self.row(address).await))).await;
     }
 
     /// It hears a list of all rows.
@@ -87,7 +87,7 @@ impl Scene {
         self.behind.scan(&mut |row| rows.push(row)).unwrap();
         let keys = rows.iter().map(|row| row.lease.key()).collect();
         for row in rows {
-            self.tell(Change::Row(row)).await;
+            self.tell(Change::Row(Box::new(row))).await;
         }
         let revision = self.behind.identity().revision;
         self.tell(Change::Listed { revision, keys }).await;
@@ -170,7 +170,7 @@ async fn late_old_and_repeated_events_free_no_held_address() {
     let present = scene.row(ip(1)).await;
     let before = Revision(present.revision.0 - 1);
     for row in past.into_iter().rev().chain([present]) {
-        scene.tell(Change::Row(row)).await;
+        scene.tell(Change::Row(Box::new(row))).await;
         assert_eq!(scene.held(), 1, "I1");
     }
     scene.tell(Change::Gone { key: key(ip(1)), revision: before }).await;

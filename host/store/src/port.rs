@@ -102,7 +102,7 @@ pub enum ImportMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A row as it stands now.
-    Row(Row),
+    Row(Box<Row>),
     /// The row of this revision, and any before it, is gone.
     Gone {
         /// Whose row.

@@ -107,7 +107,7 @@ impl Feed {
                 Heard::Now(object) => {
                     pause.end();
                     match self.inner.rows.heard(object) {
-                        Ok(row) => self.tell(Change::Row(row)).await?,
+                        Ok(row) => self.tell(Change::Row(Box::new(row))).await?,
                         Err(error) => tracing::error!(%error, "a lease cannot be read"),
                     }
                 }
@@ -142,7 +142,7 @@ impl Feed {
             let revision = *revision.get_or_insert(page.revision);
             for row in page.rows {
                 keys.insert(row.lease.key());
-                self.tell(Change::Row(row)).await?;
+                self.tell(Change::Row(Box::new(row))).await?;
             }
             next = page.next;
             if next.is_none() {
