@@ -372,7 +372,7 @@ impl Engine {
             match self.ports.store.get(&lease.key()).await {
                 Ok(row) => rows.push(row),
                 Err(_) => {
-                    holds.leave_rows();
+                    holds.lose_rows();
                     self.doubt(sent.iter().map(|lease| lease.key()));
                     return Err(error.into());
                 }

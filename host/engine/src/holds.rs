@@ -32,6 +32,14 @@ impl Holds {
         self.held.iter()
     }
 
+    /// The write may have happened, and it could not be read whether: nobody gets the addresses until it can.
+    pub(crate) fn lose_rows(&mut self) {
+        let mut state = self.engine.state.lock();
+        for hold in self.held.drain(..) {
+            state.ledger.lose(&hold);
+        }
+    }
+
     /// The write happened, or may have: the reserved rows stay until the ledger learns what stands in the store.
     pub(crate) fn leave_rows(&mut self) {
         self.held.clear();

@@ -620,8 +620,17 @@ async fn a_released_address_whose_lost_write_could_not_be_read_is_given_once_it_
     let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
     let engine = site.engine_over(store.clone(), "boot-1");
     store.fail_commit(1, Fault::UnknownLost);
+    store.set_gate(Gate::Before);
+    let add = tokio::spawn({
+        let (engine, request) = (engine.clone(), site.request("c2"));
+        async move { engine.add(request).await }
+    });
+    while store.under_way() == 0 {
+        tokio::task::yield_now().await;
+    }
     store.fail_reads(true);
-    assert_eq!(engine.add(site.request("c2")).await.unwrap_err().code(), "STORE_UNKNOWN");
+    store.set_gate(Gate::Open);
+    assert_eq!(add.await.unwrap().unwrap_err().code(), "STORE_UNKNOWN");
     store.fail_reads(false);
     let answer = engine.add(site.request("c3")).await.unwrap();
     assert_eq!(answer.addresses[0].address.addr(), first[0]);

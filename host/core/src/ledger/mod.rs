@@ -230,6 +230,16 @@ impl Ledger {
         self.take_news(spot);
     }
 
+    /// The write of a hold may have happened, and nobody could read whether. The address stays reserved, and whatever is
+    /// read or heard of it counts as news, the row that stood there before as well.
+    pub fn lose(&mut self, hold: &Hold) {
+        let (spot, ticket) = (self.spot(&hold.key), hold.ticket);
+        let entry = self.rows.get_mut(&spot);
+        if let Some(entry) = entry.filter(|e| e.slot.status == Status::Reserved { ticket }) {
+            entry.slot.revision = 0;
+        }
+    }
+
     /// The row of an address.
     #[must_use]
     pub fn slot(&self, key: &LeaseKey) -> Option<Slot> {
