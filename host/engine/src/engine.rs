@@ -9,12 +9,12 @@ use tenure_core::decision::{Catalogue, PoolFacts};
 use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
 use tenure_core::ledger::{Ledger, Now, Print};
-use tenure_core::name::PoolName;
-use tenure_core::objects::{Object, PolicySource, ReservationSpec, Resource};
+use tenure_core::name::{ObjectName, PoolName};
+use tenure_core::objects::{Object, PolicySource, PoolSpec, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
 use tenure_core::ports::{Kernel, Policies, Wire};
 use tenure_core::time::{Clock, Moment};
-use tenure_store::{Contents, ImportMode, Row, Store};
+use tenure_store::{Contents, ImportMode, Refusal, Row, Store};
 use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::EngineError;
@@ -114,6 +114,8 @@ pub(crate) struct State {
     pub(crate) went_back: bool,
     /// Addresses that are not handed out: a census passes them over.
     pub(crate) reservations: Vec<Reservation>,
+    /// Pools that the store holds and that cannot be served.
+    pub(crate) unserved: Vec<Unserved>,
     /// The policies as they were last read or applied.
     pub(crate) policies: Vec<Policy>,
     /// When another census is due after the store went back: who was on the way then has its links up.
@@ -186,7 +188,7 @@ impl Engine {
         mode: ImportMode,
     ) -> Result<(), EngineError> {
         let _one = self.objects.lock().await;
-        checked(&contents.objects)?;
+        check_all(&contents.objects)?;
         let mode = if self.is_untouched()? { ImportMode::Replace } else { mode };
         let engine = self.clone();
         // Its own task: the ledger must follow the store even if the caller goes away.
@@ -330,6 +332,7 @@ impl State {
             went_back: false,
             reservations: Vec::new(),
             policies: Vec::new(),
+            unserved: Vec::new(),
         }
     }
 
@@ -344,18 +347,54 @@ impl State {
         })
     }
 
+    /// What can be served of a set of objects. Of two pools that overlap it is the one that serves already, else the earlier
+    /// one of the list.
+    ///
+    /// # Errors
+    /// A reservation that cannot be read: without it, addresses would be given that it keeps back.
+    pub(crate) fn served(&self, objects: &[Object]) -> Result<Served, EngineError> {
+        let (mut pools, mut unserved) = (Vec::<Pool>::new(), Vec::new());
+        let mut reservations = Vec::new();
+        let mut objects: Vec<&Object> = objects.iter().collect();
+        let serves = |object: &Object| {
+            self.ledger.pools().any(|p| p.name.as_str() == object.name().as_str())
+        };
+        objects.sort_by_key(|object| !serves(object));
+        for object in objects {
+            match object {
+                Object::IPPool(object) => match acceptable(object, &pools) {
+                    Ok(pool) => pools.push(pool),
+                    Err(refusal) => {
+                        unserved.push(Unserved { name: object.metadata.name.clone(), refusal });
+                    }
+                },
+                Object::IPReservation(reservation) => {
+                    reservations.push(reservation_of(reservation)?);
+                }
+                Object::IPAMPolicy(_) => {}
+            }
+        }
+        pools.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Served { pools, reservations, unserved })
+    }
+
     /// Whether these pools and reservations are served already: to take them over again would make all ADDs in flight
     /// decide anew.
     pub(crate) fn is_configured_by(&self, objects: &[Object]) -> Result<bool, EngineError> {
-        let (pools, reservations) = checked(objects)?;
+        let Served { pools, reservations, unserved } = self.served(objects)?;
         let same_reservations = reservations.len() == self.reservations.len()
             && reservations.iter().all(|one| self.reservations.contains(one));
-        Ok(same_reservations && self.ledger.pools().eq(pools.iter()))
+        let same_unserved = unserved == self.unserved;
+        Ok(same_reservations && same_unserved && self.ledger.pools().eq(pools.iter()))
     }
 
-    /// Takes over all pools and reservations. Pools are ordered by name, so that indexes are reproducible.
+    /// Takes over all reservations and those pools that can be served.
     pub(crate) fn configure(&mut self, objects: &[Object], now: Now) -> Result<(), EngineError> {
-        let (pools, reservations) = checked(objects)?;
+        let Served { pools, reservations, unserved } = self.served(objects)?;
+        for one in unserved.iter().filter(|one| !self.unserved.contains(one)) {
+            tracing::error!(pool = %one.name, why = one.refusal.message, "the pool serves nothing");
+        }
+        self.unserved = unserved;
         let facts =
             |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
         self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
@@ -375,34 +414,66 @@ impl State {
     }
 }
 
-/// All pools and reservations of a set of objects, checked on their own and against each other.
-pub(crate) fn checked(objects: &[Object]) -> Result<(Vec<Pool>, Vec<Reservation>), EngineError> {
-    let mut pools = Vec::new();
-    let mut reservations = Vec::new();
+/// What a set of objects comes to.
+pub(crate) struct Served {
+    /// By name, so that indexes are reproducible.
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) reservations: Vec<Reservation>,
+    pub(crate) unserved: Vec<Unserved>,
+}
+
+/// A pool that cannot be served: a store that operators write to takes it without asking us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unserved {
+    pub(crate) name: ObjectName,
+    pub(crate) refusal: Refusal,
+}
+
+/// Checks that all pools and reservations can be served together.
+pub(crate) fn check_all(objects: &[Object]) -> Result<(), EngineError> {
+    let mut pools = Vec::<Pool>::new();
+    let mut objects: Vec<&Object> = objects.iter().collect();
+    objects.sort_by(|a, b| a.name().cmp(b.name()));
     for object in objects {
         match object {
-            Object::IPPool(pool) => {
-                let mut spec = pool.spec.clone();
-                spec.disabled |= pool.metadata.deletion_timestamp.is_some();
-                pools.push(Pool::new(pool_name(&pool.metadata.name)?, spec)?);
+            Object::IPPool(object) => {
+                let pool = pool_of(object)?;
+                if let Some(other) = pools.iter().find(|other| pool.overlaps(other)) {
+                    return Err(overlap(&pool, other));
+                }
+                pools.push(pool);
             }
-            Object::IPReservation(reservation) => reservations.push(reservation_of(reservation)?),
+            Object::IPReservation(reservation) => drop(reservation_of(reservation)?),
             Object::IPAMPolicy(_) => {}
         }
     }
-    pools.sort_by(|a, b| a.name.cmp(&b.name));
-    for (at, pool) in pools.iter().enumerate() {
-        if let Some(other) = pools.iter().skip(at.saturating_add(1)).find(|o| pool.overlaps(o)) {
-            return Err(EngineError::Refused {
-                object: format!("IPPool {}", other.name),
-                why: format!(
-                    "spec.cidr {} overlaps {} of pool {} in space {}; choose another CIDR or another space",
-                    other.spec.cidr, pool.spec.cidr, pool.name, pool.spec.space
-                ),
-            });
-        }
+    Ok(())
+}
+
+/// The pool, if it can be served beside these.
+fn acceptable(object: &Resource<PoolSpec>, pools: &[Pool]) -> Result<Pool, Refusal> {
+    let refusal = |reason, error: EngineError| Refusal { reason, message: error.to_string() };
+    let pool = pool_of(object).map_err(|error| refusal("Invalid", error))?;
+    match pools.iter().find(|other| pool.overlaps(other)) {
+        Some(other) => Err(refusal("Overlaps", overlap(&pool, other))),
+        None => Ok(pool),
     }
-    Ok((pools, reservations))
+}
+
+fn overlap(pool: &Pool, other: &Pool) -> EngineError {
+    EngineError::Refused {
+        object: format!("IPPool {}", pool.name),
+        why: format!(
+            "spec.cidr {} overlaps {} of pool {} in space {}; choose another CIDR or another space",
+            pool.spec.cidr, other.spec.cidr, other.name, other.spec.space
+        ),
+    }
+}
+
+fn pool_of(object: &Resource<PoolSpec>) -> Result<Pool, EngineError> {
+    let mut spec = object.spec.clone();
+    spec.disabled |= object.metadata.deletion_timestamp.is_some();
+    Ok(Pool::new(pool_name(&object.metadata.name)?, spec)?)
 }
 
 fn reservation_of(object: &Resource<ReservationSpec>) -> Result<Reservation, EngineError> {

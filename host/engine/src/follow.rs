@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::name::ObjectName;
-use tenure_store::{Change, Row};
+use tenure_core::objects::ObjectKind;
+use tenure_store::{Acceptance, Change, Row};
 
 use crate::objects::{Policy, policies_of};
 use crate::{Engine, EngineError};
@@ -156,7 +157,25 @@ impl Engine {
         }
         drop(one);
         self.learn_if_possible().await;
-        Ok(())
+        self.show_pools().await
+    }
+
+    /// Tells those who look into the store which pools are served, and why others are not.
+    async fn show_pools(&self) -> Result<(), EngineError> {
+        let acceptances = {
+            let state = self.state.lock();
+            let pool = |name: &ObjectName, refusal| Acceptance {
+                kind: ObjectKind::IPPool,
+                name: name.clone(),
+                refusal,
+            };
+            let names = state.ledger.pools().filter_map(|p| ObjectName::new(p.name.as_str()).ok());
+            let served = names.map(|name| pool(&name, None));
+            let unserved = state.unserved.iter();
+            let unserved = unserved.map(|one| pool(&one.name, Some(one.refusal.clone())));
+            served.chain(unserved).collect()
+        };
+        Ok(self.ports.store.show(acceptances).await?)
     }
 
     fn follow_policies(&self, before: &[Policy], after: &[Policy]) {

@@ -8,7 +8,7 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind, PolicySource, PoolSpec, Resource};
 use tenure_core::ports::{PolicyRefusal, PolicyStatus};
 
-use crate::engine::{checked, pool_name};
+use crate::engine::{check_all, pool_name};
 use crate::{Engine, EngineError};
 
 /// What became of an applied object.
@@ -97,7 +97,7 @@ impl Engine {
         let _one = self.objects.lock().await;
         let before = self.ports.store.objects()?;
         let objects = normal(objects, &before)?;
-        checked(&merged(&before, &objects))?;
+        check_all(&merged(&self.servable(&before, &objects)?, &objects))?;
         let policies = policies_of(&objects);
         let found = self.in_background(move |engine| engine.check_policies(&policies)).await??;
         let objects: Vec<Object> =
@@ -202,6 +202,17 @@ impl Engine {
             self.state.lock().configure(&self.ports.store.objects()?, now)?;
         }
         Ok(())
+    }
+
+    /// What stands there, but for pools that cannot be served and that are not applied now either: they hinder nobody.
+    fn servable(&self, before: &[Object], applied: &[Object]) -> Result<Vec<Object>, EngineError> {
+        let unserved = self.state.lock().served(before)?.unserved;
+        let hinders = |object: &&Object| {
+            object.kind() == ObjectKind::IPPool
+                && unserved.iter().any(|one| one.name == *object.name())
+                && find(applied, object).is_none()
+        };
+        Ok(before.iter().filter(|object| !hinders(object)).cloned().collect())
     }
 
     fn check_policies(&self, policies: &[Policy]) -> Result<Vec<PolicyStatus>, EngineError> {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::error::Coded as _;
 use tenure_core::lease::LeaseKey;
+use tenure_core::name::ObjectName;
+use tenure_core::objects::{Object, ObjectKind};
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError};
 use tenure_sim::{Gate, SimStore, Site, attachment, pool};
 use tenure_store::{Change, Fault, MemoryStore, Revision, Row, Store, StoreError, Write};
@@ -409,4 +411,60 @@ async fn a_store_that_nobody_else_writes_is_never_listed() {
     assert_eq!((full.code(), store.lists()), ("POOL_EXHAUSTED", 0));
     // It ends at once.
     engine.follow().await;
+}
+
+/// The pools that have addresses to give.
+fn served(engine: &Engine) -> Vec<String> {
+    let pools = engine.pools().unwrap().into_iter();
+    let pools = pools.filter(|pool| pool.status.counts.size > 0);
+    pools.map(|pool| pool.pool.metadata.name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_pool_that_cannot_be_served_hinders_nobody_and_serves_once_it_can() {
+    let scene = Scene::new(2, "0s").await;
+    // As with kubectl: the engine was not asked.
+    let twin = json!({"cidr": "10.0.0.0/25"});
+    let twisted = json!({"cidr": "10.9.0.0/24", "ranges": ["10.8.0.1"]});
+    let unasked = vec![pool("q", &twin), pool("twisted", &twisted)];
+    scene.behind.put_objects(unasked).await.unwrap();
+    scene.tell(Change::Objects).await;
+    assert_eq!(served(&scene.engine), ["p"]);
+    let next_start = scene.site.engine_over(scene.store.clone(), "boot-1");
+    assert_eq!(served(&next_start), ["p"]);
+    scene.added("c1").await.unwrap();
+
+    let other = pool("r", &json!({"cidr": "10.1.0.0/24"}));
+    scene.engine.apply(vec![other], false).await.unwrap();
+    assert_eq!(served(&scene.engine), ["p", "r"]);
+    for name in ["q", "twisted"] {
+        let again =
+            scene.engine.object(ObjectKind::IPPool, &ObjectName::new(name).unwrap()).unwrap();
+        let error = scene.engine.apply(vec![again], false).await.unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+
+    let attachment = attachment("c1");
+    scene.engine.del(DelRequest { attachment, bound_before: None }).await.unwrap();
+    scene.engine.delete(ObjectKind::IPPool, &ObjectName::new("p").unwrap()).await.unwrap();
+    assert_eq!(served(&scene.engine), ["q", "r"]);
+}
+
+#[tokio::test]
+async fn without_a_reservation_that_cannot_be_read_nothing_is_taken_over() {
+    let scene = Scene::new(2, "0s").await;
+    let reservation = json!({
+        "apiVersion": "tenure.dev/v1alpha1", "kind": "IPReservation", "metadata": {"name": "kept"},
+        "spec": {"addresses": ["10.0.0.2-10.0.0.1"]},
+    });
+    match Object::from_json(reservation) {
+        Ok(object) => {
+            scene.behind.put_objects(vec![object, pool("q", &json!({"cidr": "10.1.0.0/24"}))])
+        }
+        Err(error) => panic!("{error}"),
+    }
+    .await
+    .unwrap();
+    scene.tell(Change::Objects).await;
+    assert_eq!(served(&scene.engine), ["p"], "what was known goes on serving");
 }

@@ -32,7 +32,7 @@ mod transfer;
 pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
 pub use port::{
-    BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing, Revision, Row,
-    Store, StoreError, Write,
+    Acceptance, BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing,
+    Refusal, Revision, Row, Store, StoreError, Write,
 };
 pub use transfer::{ExportFormat, Exported, export, read_export};

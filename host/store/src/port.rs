@@ -128,6 +128,26 @@ pub enum Change {
 /// what could not be told meanwhile comes as a list. It ends with the store.
 pub type Changes = tokio::sync::mpsc::Receiver<Change>;
 
+/// Whether an object is served, for the operators who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: ObjectName,
+    /// Why it serves nothing; none where it serves.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why an object serves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One word for programs, as conditions of Kubernetes have it.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
 /// Rows as they stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
@@ -232,7 +252,14 @@ pub trait Store: Send + Sync {
         Ok(Kept::default())
     }
 
-    /// All objects.
+    /// Shows with the objects whether they are served, in a store that operators write to and look into themselves. It may
+    /// be told the same again: only what is new is written.
+    fn show(&self, acceptances: Vec<Acceptance>) -> BoxFuture<'_, Result<(), StoreError>> {
+        drop(acceptances);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// All objects, those first that have been there for longer, where the store knows.
     fn objects(&self) -> Result<Vec<Object>, StoreError>;
     /// Creates or replaces objects, all or none, durably.
     fn put_objects(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -9,6 +9,8 @@ mod rules;
 mod status;
 mod structural;
 
+pub(crate) use status::Condition;
+
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 use tenure_core::objects::{PolicySpec, PoolSpec, ReservationSpec};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tenure_store::Refusal;
 
 /// Status of an IPPool: derived, written at most once in some seconds, and never read back. Numbers are texts, because
 /// those of an IPv6 pool need 128 bits.
@@ -53,9 +54,9 @@ pub(super) struct PolicyStatus {
 }
 
 /// A condition as all of Kubernetes has it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Condition {
+pub(crate) struct Condition {
     /// What it is about.
     r#type: String,
     /// `True`, `False` or `Unknown`.
@@ -73,9 +74,46 @@ struct Condition {
 }
 
 /// Whether a condition holds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum ConditionStatus {
     True,
     False,
     Unknown,
+}
+
+/// Whether Tenure serves an object.
+const ACCEPTED: &str = "Accepted";
+
+// === impl Condition ===
+
+impl Condition {
+    /// Whether an object of this generation is served, from now on.
+    pub(crate) fn accepted(refusal: Option<&Refusal>, generation: Option<i64>) -> Self {
+        let (status, reason, message) = match refusal {
+            None => (ConditionStatus::True, ACCEPTED, "it is served"),
+            Some(refusal) => (ConditionStatus::False, refusal.reason, &*refusal.message),
+        };
+        Self {
+            r#type: ACCEPTED.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: k8s_openapi::jiff::Timestamp::now()
+                .strftime("%FT%TZ")
+                .to_string(),
+            observed_generation: generation,
+        }
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.r#type == ACCEPTED
+    }
+
+    /// The same after another one: its time is that of the last change of the status.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        if self.status != before.status {
+            return self;
+        }
+        Self { last_transition_time: before.last_transition_time.clone(), ..self }
+    }
 }

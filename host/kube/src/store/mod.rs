@@ -13,7 +13,7 @@ mod rows;
 mod set;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -25,8 +25,8 @@ use tenure_core::lease::{Epoch, LeaseKey};
 use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{BadObject, Object, ObjectKind};
 use tenure_store::{
-    BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Revision, Row, Store, StoreError,
-    Write,
+    Acceptance, BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Refusal, Revision,
+    Row, Store, StoreError, Write,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use self::calls::{Calls, Patience};
 use self::feed::Feed;
 use self::life::{Life, Lives};
-use self::objects::Objects;
+use self::objects::{Objects, Shown};
 use self::rows::Rows;
 use crate::lease::Selection;
 
@@ -64,6 +64,14 @@ pub struct KubeStore {
     runtime: Option<Runtime>,
 }
 
+/// What a LIST of all objects told of them besides themselves.
+#[derive(Debug, Default)]
+struct Told {
+    /// Those that Kubernetes let in and that cannot be read.
+    refused: Vec<(ObjectKind, ObjectName, BadObject)>,
+    shown: HashMap<(ObjectKind, ObjectName), Shown>,
+}
+
 #[derive(Debug)]
 struct Inner {
     options: KubeOptions,
@@ -75,8 +83,8 @@ struct Inner {
     commits: Semaphore,
     /// The revision of the first scan: feeds go on from there.
     scanned: Mutex<Option<Revision>>,
-    /// Objects of the last LIST that Kubernetes let in and that cannot be read.
-    refused: Mutex<Vec<BadObject>>,
+    /// Of the last LIST of all objects.
+    listed: Mutex<Told>,
 }
 
 // === impl KubeOptions ===
@@ -144,7 +152,8 @@ impl KubeStore {
     /// Objects that Kubernetes let in and that cannot be read, as of the last [`Store::objects`].
     #[must_use]
     pub fn refused_objects(&self) -> Vec<BadObject> {
-        self.inner.refused.lock().clone()
+        let listed = self.inner.listed.lock();
+        listed.refused.iter().map(|(_, _, why)| why.clone()).collect()
     }
 
     /// Runs on the store's own threads; it goes on if the caller goes away.
@@ -252,12 +261,43 @@ impl Store for KubeStore {
         self.run_blocking(|inner| async move {
             inner.check_whole()?;
             let listed = inner.objects.list(&inner.rows.calls, &mut inner.patience()).await?;
-            for why in &listed.refused {
+            for (_, _, why) in &listed.refused {
                 tracing::warn!(%why, "an object serves nothing");
             }
-            *inner.refused.lock() = listed.refused;
-            Ok(listed.objects)
+            let lost = listed.refused.iter().find(|(kind, ..)| *kind == ObjectKind::IPReservation);
+            let lost = lost.map(|(_, _, why)| why.to_string());
+            *inner.listed.lock() = Told { refused: listed.refused, shown: listed.shown };
+            match lost {
+                // Without it, addresses would be given that it keeps back.
+                Some(why) => Err(StoreError::Io { act: "reading the reservations", why }),
+                None => Ok(listed.objects),
+            }
         })
+    }
+
+    fn show(&self, acceptances: Vec<Acceptance>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.run(move |inner| async move {
+            let (unreadable, shown) = {
+                let listed = inner.listed.lock();
+                let unreadable = listed.refused.iter().map(|(kind, name, why)| Acceptance {
+                    kind: *kind,
+                    name: name.clone(),
+                    refusal: Some(Refusal { reason: "Invalid", message: why.to_string() }),
+                });
+                (unreadable.collect::<Vec<_>>(), listed.shown.clone())
+            };
+            // Reservations have no status.
+            let all = acceptances.into_iter().chain(unreadable);
+            for one in all.filter(|one| one.kind != ObjectKind::IPReservation) {
+                let key = (one.kind, one.name.clone());
+                // One that came since the LIST is told with the next.
+                let Some(before) = shown.get(&key) else { continue };
+                let calls = &inner.rows.calls;
+                let next = inner.objects.show(&one, before, calls, &mut inner.patience()).await?;
+                inner.listed.lock().shown.entry(key).and_modify(|shown| *shown = next);
+            }
+            Ok(())
+        }))
     }
 
     fn put_objects(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -338,7 +378,7 @@ impl Inner {
             scanned: Mutex::default(),
             objects: Objects::new(&client),
             life: Mutex::new(life),
-            refused: Mutex::default(),
+            listed: Mutex::default(),
             options,
             rows,
             lives,

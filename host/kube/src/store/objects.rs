@@ -2,17 +2,24 @@
 //! API.
 //!
 //! A pool carries a finalizer, so that one with held leases stays until they leave. What Kubernetes let in and cannot be
-//! read is left out, and told: it serves nothing.
+//! read is left out, and told: it serves nothing. Whether a pool is served stands in its condition `Accepted`, written
+//! only where it says something else.
 
-use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions};
+use std::collections::HashMap;
+
+use kube::api::{
+    DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::{Api, ResourceExt as _};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{BadObject, Object, ObjectKind};
-use tenure_store::{Revision, StoreError};
+use tenure_store::{Acceptance, Refusal, Revision, StoreError};
 
 use super::calls::{Calls, Failure, Patience, refused};
 use super::rows::{parsed, resource};
+use crate::crds::Condition;
 
 /// On each pool that Tenure serves: a deleted pool stays until its holders have left.
 const FINALIZER: &str = "tenure.dev/held-leases";
@@ -34,7 +41,16 @@ pub(crate) struct Objects {
 pub(crate) struct Listed {
     pub(crate) objects: Vec<Object>,
     /// Those that cannot be read, and why.
-    pub(crate) refused: Vec<BadObject>,
+    pub(crate) refused: Vec<(ObjectKind, ObjectName, BadObject)>,
+    /// What operators are shown of them.
+    pub(crate) shown: HashMap<(ObjectKind, ObjectName), Shown>,
+}
+
+/// The version of an object that operators wrote, and its condition `Accepted`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    generation: Option<i64>,
+    condition: Option<Condition>,
 }
 
 // === impl Objects ===
@@ -67,21 +83,54 @@ impl Objects {
         let mut listed = Listed::default();
         for kind in ObjectKind::ALL {
             let (api, mut params) = (self.api(kind), ListParams::default().limit(PAGE));
+            let mut items = Vec::new();
             loop {
                 let page = calls.read("listing objects", patience, || api.list(&params)).await?;
-                for object in page.items {
-                    match read(kind, object) {
-                        Ok(object) => listed.objects.push(object),
-                        Err(why) => listed.refused.push(why),
-                    }
-                }
+                items.extend(page.items);
                 match page.metadata.continue_.filter(|next| !next.is_empty()) {
                     Some(next) => params = params.continue_token(&next),
                     None => break,
                 }
             }
+            items.sort_by_key(|item| (item.creation_timestamp(), item.name_any()));
+            for item in items {
+                let Ok(name) = ObjectName::new(item.name_any()) else { continue };
+                listed.shown.insert((kind, name.clone()), Shown::of(&item));
+                match read(kind, item) {
+                    Ok(object) => listed.objects.push(object),
+                    Err(why) => listed.refused.push((kind, name, why)),
+                }
+            }
         }
         Ok(listed)
+    }
+
+    /// Shows whether an object is served, unless that is shown already; what is shown then.
+    pub(crate) async fn show(
+        &self,
+        acceptance: &Acceptance,
+        shown: &Shown,
+        calls: &Calls,
+        patience: &mut Patience,
+    ) -> Result<Shown, StoreError> {
+        let act = "showing whether an object is served";
+        let next = shown.with(acceptance.refusal.as_ref());
+        if next == *shown {
+            return Ok(next);
+        }
+        let api = self.api(acceptance.kind);
+        let patch = Patch::Merge(json!({"status": {"conditions": [next.condition]}}));
+        loop {
+            let params = PatchParams::default();
+            match calls.send(api.patch_status(acceptance.name.as_str(), &params, &patch)).await {
+                Ok(_) => return Ok(next),
+                // It is gone.
+                Err(Failure::Refused(status)) if status.code == 404 => return Ok(next),
+                Err(Failure::Refused(status)) => return Err(refused(act, &status)),
+                Err(failure) if patience.pause(&failure).await => {}
+                Err(failure) => return Err(StoreError::Io { act, why: failure.to_string() }),
+            }
+        }
     }
 
     /// Asks the server whether it would take the object, and changes nothing.
@@ -182,6 +231,27 @@ impl Objects {
                 return Ok(true);
             }
         }
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    fn of(object: &DynamicObject) -> Self {
+        let conditions = object.data.get("status").and_then(|status| status.get("conditions"));
+        let conditions = conditions.and_then(|all| Vec::<Condition>::deserialize(all).ok());
+        let accepted = conditions.unwrap_or_default().into_iter().find(Condition::is_accepted);
+        Self { generation: object.metadata.generation, condition: accepted }
+    }
+
+    /// The same with this condition. Its time is that of its last change.
+    fn with(&self, refusal: Option<&Refusal>) -> Self {
+        let next = Condition::accepted(refusal, self.generation);
+        let condition = match &self.condition {
+            Some(before) => next.after(before),
+            None => next,
+        };
+        Self { condition: Some(condition), ..self.clone() }
     }
 }
 

@@ -95,11 +95,16 @@ impl Lab {
 
     /// Requests that the server has counted: by verb, of leases.
     pub(crate) async fn counted(&self, verb: &str) -> u64 {
+        self.counted_of("ipleases", verb).await
+    }
+
+    /// The same of another resource.
+    pub(crate) async fn counted_of(&self, resource: &str, verb: &str) -> u64 {
         let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
         let text = self.client().request_text(request).await.unwrap();
         let is_it = |line: &&str| {
             line.starts_with("apiserver_request_total{")
-                && line.contains("resource=\"ipleases\"")
+                && line.contains(&format!("resource=\"{resource}\""))
                 && line.contains(&format!("verb=\"{verb}\""))
         };
         let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64;
