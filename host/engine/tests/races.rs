@@ -396,13 +396,13 @@ async fn what_is_bound_after_the_look_is_not_judged_by_it() {
     let (engine, witness) = interrupted(&site).await;
     let runtime = tokio::runtime::Handle::current();
     let (again, host) = (engine.clone(), site.clone());
+    site.kernel.end("c1");
     *witness.after_look.lock() = Some(Box::new(move || {
-        host.kernel.end("c1");
         runtime.block_on(again.add(host.request("c1"))).unwrap();
     }));
     let swept = engine.sweep().await.unwrap();
     assert!(witness.after_look.lock().is_none());
-    assert_eq!(swept.next, None, "the namespace that the look lacks was made after it");
+    assert_eq!(swept.next, None, "what the look saw gone is the namespace of the hold before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
