@@ -98,7 +98,7 @@ impl Engine {
     async fn catch_up(self: &Arc<Self>, due: &mut Due) {
         if due.life {
             match self.follow_life().await {
-                Ok(()) => *due = Due::default(),
+                Ok(()) => due.life = false,
                 Err(error) => {
                     tracing::warn!(%error, code = error.code(), "the store has begun another life and cannot be read; it is tried again");
                 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
-use tenure_core::judge::{Finding, Judgement, KernelSays, Suspicion, find, observe};
+use tenure_core::judge::{Finding, Judgement, Suspicion, find, observe};
 use tenure_core::lease::{Epoch, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
-use tenure_core::ledger::{RowAt, Status};
+use tenure_core::ledger::{Home, RowAt, Status};
 use tenure_core::ports::AddressLook;
 use tenure_core::time::WallMs;
 use tenure_store::{Revision, Row, StoreError, Write};
@@ -146,7 +146,7 @@ impl Engine {
         let mut out = Vec::new();
         let mut before = std::mem::take(&mut *self.suspicions.lock());
         let mut kept = Suspicions::new();
-        let (mut links, mut silent) = (SLICE, false);
+        let mut links = SLICE;
         for slice in bound.chunks(SLICE) {
             // Leases first, evidence second: what is bound after this line is not judged by the look below.
             let (epoch, rows) = {
@@ -161,7 +161,6 @@ impl Engine {
             for (at, sight) in rows.into_iter().zip(sights) {
                 let evidence = evidence_of(&at.slot, sight);
                 let finding = find(&evidence);
-                silent |= evidence.kernel == KernelSays::Silent;
                 if finding == Finding::Alive && sight.link == AddressLook::OnLink {
                     // Only now its absence will be proof.
                     self.state.lock().ledger.note_seen(&at.key, at.slot.generation);
@@ -180,7 +179,7 @@ impl Engine {
             }
         }
         *self.suspicions.lock() = kept;
-        if silent {
+        if self.ports.kernel.silence().is_some() {
             self.counters.sweeps_silent.one();
         }
         self.look_at_released();
@@ -344,8 +343,10 @@ impl Engine {
     }
 }
 
+/// Whether its kernel can see the address on a link, and has not yet.
 fn is_unseen(row: &RowAt) -> bool {
-    matches!(row.slot.status, Status::Bound { seen: false, .. })
+    let can_be_seen = row.slot.home == Home::Here && row.slot.netns.is_some();
+    can_be_seen && matches!(row.slot.status, Status::Bound { seen: false, .. })
 }
 
 /// The record after a sentence. A quarantined hold keeps its generation: its holder's ADD and DEL still work on it.

@@ -71,6 +71,7 @@ async fn a_holder_of_which_the_witness_cannot_tell_is_kept() {
     site.kernel.end("c1");
     site.kernel.be_unsure(cookie, true);
     assert_eq!(site.reclaim().await, 0);
+    assert_eq!(site.engine.counters().sweeps_silent.get(), 0, "it speaks of all others");
     site.kernel.be_unsure(cookie, false);
     assert_eq!(site.reclaim().await, 1);
 }
