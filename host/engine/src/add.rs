@@ -528,14 +528,14 @@ impl Engine {
             if is_known {
                 continue;
             }
-            match row {
+            match (row, written(known) == written(before)) {
+                (Some(row), true) => state.ledger.apply(&row.lease, row.revision.0, now),
+                (None, true) => state.ledger.forget(&key),
                 // Something else was learned meanwhile: the higher revision counts.
-                Some(row) if written(known) != written(before) => {
+                (Some(row), false) => {
                     state.ledger.hear(&row.lease, row.revision.0, now);
                 }
-                None if written(known) != written(before) => {}
-                Some(row) => state.ledger.apply(&row.lease, row.revision.0, now),
-                None => state.ledger.forget(&key),
+                (None, false) => {}
             }
             state.waiting.wake();
         }

@@ -43,33 +43,34 @@ impl Engine {
     /// The rows that this attachment holds, quarantined ones included, compared by their records: fingerprints are only
     /// hints. For who replaces them in the versions that are answered; the store may remember them.
     pub(crate) async fn held_by(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
-        // An import changes the store first and the ledger afterwards: half of a set would be found in between.
-        let _gate = self.gate.read().await;
-        let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
-        let mut rows = self.rows_at(listed.into_iter()).await?;
-        rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
-        Ok(rows)
+        self.held(attachment, false).await
     }
 
     /// The same, read from the store now: for answers that follow from what stands there and from no write.
     pub(crate) async fn held_now(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
+        self.held(attachment, true).await
+    }
+
+    async fn held(&self, attachment: &Attachment, read_now: bool) -> Result<Vec<Row>, EngineError> {
+        // An import changes the store first and the ledger afterwards: half of a set would be found in between.
         let _gate = self.gate.read().await;
         let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
-        let mut rows = Vec::new();
-        for (key, _) in listed {
-            rows.extend(self.ports.store.get(&key).await?);
-        }
+        let mut rows = self.rows_at(listed, read_now).await?;
         rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
         Ok(rows)
     }
 
     async fn rows_at(
         &self,
-        known: impl Iterator<Item = (LeaseKey, Slot)>,
+        known: impl IntoIterator<Item = (LeaseKey, Slot)>,
+        read_now: bool,
     ) -> Result<Vec<Row>, EngineError> {
         let mut rows = Vec::new();
         for (key, slot) in known {
-            rows.extend(self.row_at(&key, slot.revision).await?);
+            rows.extend(match read_now {
+                true => self.ports.store.get(&key).await?,
+                false => self.row_at(&key, slot.revision).await?,
+            });
         }
         Ok(rows)
     }
@@ -143,7 +144,7 @@ impl Engine {
         let Some(uid) = Print::uid(&request.owner) else { return Ok(None) };
         let listed = self.state.lock().ledger.of_owner(uid);
         let bound = listed.into_iter().filter(|(_, slot)| slot.is_bound());
-        let rows = self.rows_at(bound).await?;
+        let rows = self.rows_at(bound, false).await?;
         let mut older = rows.into_iter().filter(|row| self.could_take_over(&row.lease, request));
         Ok(older.next().map(|row| row.lease.attachment))
     }

@@ -76,6 +76,9 @@ impl Engine {
         rows: &[RowAt],
         mut asks_link: impl FnMut(&RowAt) -> bool,
     ) -> Vec<Sight> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
         let questions: Vec<Question> = {
             let state = self.state.lock();
             let ask = |row: &RowAt| Question {

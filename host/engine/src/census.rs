@@ -295,7 +295,14 @@ impl Engine {
             (sighting, its, others)
         };
         let meant: Vec<_> = sightings.into_iter().map(meant).collect();
-        let defended = self.defended(meant.iter().flat_map(|(_, _, others)| others));
+        let in_store = |key: &LeaseKey| self.state.lock().ledger.slot(key).filter(is_in_store);
+        let present = remembered.iter().map(|held| (held.key.clone(), in_store(&held.key)));
+        let others = meant.iter().flat_map(|(_, _, others)| others.iter().cloned());
+        let defended = self.defended(others.chain(present));
+        let against = |key: &LeaseKey| match defended.contains(key) {
+            true => Against::Holder,
+            false => Against::Nobody,
+        };
         for (sighting, its, others) in meant {
             if !its.is_empty() {
                 its.iter()
@@ -306,27 +313,25 @@ impl Engine {
             for (key, slot) in others {
                 if !as_before(&key, &slot) {
                     all = false;
-                } else if claimed.contains(&key) {
-                    continue;
-                } else if let Some(against) =
-                    weigh(slot.as_ref(), sighting.place, defended.contains(&key))
-                {
+                } else if !claimed.contains(&key) && !was_found(slot.as_ref(), sighting.place) {
                     claimed.insert(key.clone());
                     let (place, ifname) = (Some(sighting.place), sighting.ifname.clone());
-                    claims.push(Claim { key, slot, holder: Unknown { place, ifname }, against });
+                    let (holder, against) = (Unknown { place, ifname }, against(&key));
+                    claims.push(Claim { key, slot, holder, against });
                 }
             }
         }
         let over = self.evidence_at(&remembered);
         for (RowAt { key, slot: held }, evidence) in remembered.into_iter().zip(over) {
-            if against(&held, &evidence) == Against::Nobody || claimed.contains(&key) {
+            if !defends(&held, &evidence) || claimed.contains(&key) {
                 continue;
             }
-            let Some((slot, against)) = self.forgotten(&key, &held) else { continue };
+            let Some(slot) = self.forgotten(&key, &held) else { continue };
             if as_before(&key, &slot) {
                 claimed.insert(key.clone());
                 let (place, ifname) = (held.netns.map(Place::Netns), UNKNOWN.to_owned());
-                claims.push(Claim { key, slot, holder: Unknown { place, ifname }, against });
+                let (holder, against) = (Unknown { place, ifname }, against(&key));
+                claims.push(Claim { key, slot, holder, against });
             } else {
                 all = false;
             }
@@ -335,17 +340,16 @@ impl Engine {
     }
 
     /// Those of the rows that defend a holder who may live.
-    fn defended<'a>(&self, rows: impl Iterator<Item = &'a RowOf>) -> HashSet<LeaseKey> {
-        let at = |(key, slot): &RowOf| Some(RowAt { key: key.clone(), slot: (*slot)? });
-        let rows: Vec<RowAt> = rows.filter_map(at).collect();
+    fn defended(&self, rows: impl Iterator<Item = RowOf>) -> HashSet<LeaseKey> {
+        let rows: Vec<RowAt> =
+            rows.filter_map(|(key, slot)| Some(RowAt { key, slot: slot? })).collect();
         let found = self.evidence_at(&rows);
-        let of_holder = rows.into_iter().zip(found);
-        let of_holder = of_holder.filter(|(at, e)| against(&at.slot, e) == Against::Holder);
+        let of_holder = rows.into_iter().zip(found).filter(|(at, found)| defends(&at.slot, found));
         of_holder.map(|(at, _)| at.key).collect()
     }
 
     /// What the store has now in the place of a holder that was known before and is not over, if it forgot that one.
-    fn forgotten(&self, key: &LeaseKey, held: &Slot) -> Option<(Option<Slot>, Against)> {
+    fn forgotten(&self, key: &LeaseKey, held: &Slot) -> Option<Option<Slot>> {
         let slot = {
             let state = self.state.lock();
             let slot = state.ledger.slot(key);
@@ -359,14 +363,7 @@ impl Engine {
                 && now.home == Home::Here
                 && (now.netns, now.attachment) == (held.netns, held.attachment)
         };
-        if slot.is_some_and(is_same) {
-            return None;
-        }
-        let defends = slot.is_some_and(|slot| {
-            let row = (key.clone(), Some(slot));
-            !self.defended(std::iter::once(&row)).is_empty()
-        });
-        Some((slot, if defends { Against::Holder } else { Against::Nobody }))
+        (!slot.is_some_and(is_same)).then_some(slot)
     }
 
     /// The version of every row.
@@ -493,22 +490,17 @@ fn is_its_home(slot: &Slot, place: Place) -> bool {
     })
 }
 
-/// Against whom the store stands, if a holder that the row does not name means that it is wrong.
-fn weigh(slot: Option<&Slot>, place: Place, is_defended: bool) -> Option<Against> {
-    let Some(slot) = slot else { return Some(Against::Nobody) };
-    let is_found = matches!(slot.status, Status::Quarantined { found: true, .. });
-    if is_found && is_its_home(slot, place) {
-        return None;
-    }
-    Some(if is_defended { Against::Holder } else { Against::Nobody })
+/// Whether a census found that holder before.
+fn was_found(slot: Option<&Slot>, place: Place) -> bool {
+    slot.is_some_and(|slot| {
+        matches!(slot.status, Status::Quarantined { found: true, .. }) && is_its_home(slot, place)
+    })
 }
 
-/// Whom a row defends. Only a holder that is certainly over has nothing to lose.
-fn against(slot: &Slot, evidence: &Evidence) -> Against {
-    match find(evidence) {
-        Finding::Alive | Finding::Unknown(_) if slot.has_holder() => Against::Holder,
-        _ => Against::Nobody,
-    }
+/// Whether a row defends its holder. Only one that is certainly over has nothing to lose.
+fn defends(slot: &Slot, evidence: &Evidence) -> bool {
+    let may_live = matches!(find(evidence), Finding::Alive | Finding::Unknown(_));
+    may_live && slot.has_holder()
 }
 
 /// Whether a census put the row into quarantine.

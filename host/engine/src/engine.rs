@@ -364,9 +364,10 @@ impl State {
             match object {
                 Object::IPPool(object) => match acceptable(object, &pools) {
                     Ok(pool) => pools.push(pool),
-                    Err(refusal) => {
-                        unserved.push(Unserved { name: object.metadata.name.clone(), refusal });
-                    }
+                    Err((reason, error)) => unserved.push(Unserved {
+                        name: object.metadata.name.clone(),
+                        refusal: Refusal { reason, message: error.to_string() },
+                    }),
                 },
                 Object::IPReservation(reservation) => {
                     reservations.push(reservation_of(reservation)?);
@@ -437,11 +438,7 @@ pub(crate) fn check_all(objects: &[Object]) -> Result<(), EngineError> {
     for object in objects {
         match object {
             Object::IPPool(object) => {
-                let pool = pool_of(object)?;
-                if let Some(other) = pools.iter().find(|other| pool.overlaps(other)) {
-                    return Err(overlap(&pool, other));
-                }
-                pools.push(pool);
+                pools.push(acceptable(object, &pools).map_err(|(_, error)| error)?);
             }
             Object::IPReservation(reservation) => drop(reservation_of(reservation)?),
             Object::IPAMPolicy(_) => {}
@@ -450,24 +447,21 @@ pub(crate) fn check_all(objects: &[Object]) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The pool, if it can be served beside these.
-fn acceptable(object: &Resource<PoolSpec>, pools: &[Pool]) -> Result<Pool, Refusal> {
-    let refusal = |reason, error: EngineError| Refusal { reason, message: error.to_string() };
-    let pool = pool_of(object).map_err(|error| refusal("Invalid", error))?;
-    match pools.iter().find(|other| pool.overlaps(other)) {
-        Some(other) => Err(refusal("Overlaps", overlap(&pool, other))),
-        None => Ok(pool),
-    }
-}
-
-fn overlap(pool: &Pool, other: &Pool) -> EngineError {
-    EngineError::Refused {
+/// The pool, if it can be served beside these; else why not, in one word and in a sentence.
+fn acceptable(
+    object: &Resource<PoolSpec>,
+    pools: &[Pool],
+) -> Result<Pool, (&'static str, EngineError)> {
+    let pool = pool_of(object).map_err(|error| ("Invalid", error))?;
+    let Some(other) = pools.iter().find(|other| pool.overlaps(other)) else { return Ok(pool) };
+    let error = EngineError::Refused {
         object: format!("IPPool {}", pool.name),
         why: format!(
             "spec.cidr {} overlaps {} of pool {} in space {}; choose another CIDR or another space",
             pool.spec.cidr, other.spec.cidr, other.name, other.spec.space
         ),
-    }
+    };
+    Err(("Overlaps", error))
 }
 
 fn pool_of(object: &Resource<PoolSpec>) -> Result<Pool, EngineError> {

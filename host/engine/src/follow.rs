@@ -141,6 +141,7 @@ impl Engine {
     async fn follow_objects(self: &Arc<Self>) -> Result<(), EngineError> {
         let one = self.objects.lock().await;
         let objects = self.in_background(|engine| engine.ports.store.objects()).await??;
+        let after = policies_of(&objects);
         let before = {
             let now = self.now();
             let mut state = self.state.lock();
@@ -148,10 +149,9 @@ impl Engine {
             if !state.is_configured_by(&objects)? {
                 state.configure(&objects, now)?;
             }
-            state.policies = policies_of(&objects);
+            state.policies.clone_from(&after);
             before
         };
-        let after = policies_of(&objects);
         if before != after {
             self.in_background(move |engine| engine.follow_policies(&before, &after)).await?;
         }

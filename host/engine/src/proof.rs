@@ -149,9 +149,6 @@ impl Engine {
 
     /// What is seen now of the holders that released these rows.
     pub(crate) fn look_for_holders(&self, rows: &[RowAt]) -> Vec<AfterRelease> {
-        if rows.is_empty() {
-            return Vec::new();
-        }
         let sights = self.look_at(rows, |_| true);
         rows.iter().zip(sights).map(|(row, sight)| after_release(&row.slot, sight)).collect()
     }

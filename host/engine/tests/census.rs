@@ -4,7 +4,6 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use tenure_core::name::{IfName, NetworkName, ObjectName};
 use tenure_core::objects::{API_VERSION, Object, ObjectKind};
 use tenure_core::ports::{Kernel as _, WireLink};
 use tenure_engine::{AddRequest, Caller, EngineError, ReleaseRequest};
-use tenure_sim::{SimStore, Site};
+use tenure_sim::Site;
 use tenure_store::{Contents, Fault, ImportMode, MemoryStore, Store as _};
 
 fn pool() -> Value {
@@ -337,7 +336,7 @@ async fn two_minutes_after_a_store_went_back_a_second_census_finds_who_was_on_th
 #[tokio::test]
 async fn a_pool_is_applied_though_its_census_cannot_be_written_and_the_next_add_takes_it() {
     let site = Site::new(&[]).await;
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     stand(&site, "stranger", "10.0.0.1");
     store.fail_commit(1, Fault::Io);

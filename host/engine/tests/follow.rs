@@ -13,7 +13,7 @@ use tenure_core::lease::LeaseKey;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError};
-use tenure_sim::{Gate, SimStore, Site, attachment, pool};
+use tenure_sim::{Gate, SimStore, Site, attachment, pool, start_add, until};
 use tenure_store::{Change, Fault, MemoryStore, Revision, Row, Store, StoreError, Write};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     fn add(&self, container: &str, wait: Duration) -> JoinHandle<Answer> {
-        add(&self.engine, AddRequest { wait, ..self.site.request(container) })
+        start_add(&self.engine, AddRequest { wait, ..self.site.request(container) })
     }
 
     /// An ADD of the engine that does not wait.
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     async fn added_by_others(&self, container: &str) -> IpAddr {
-        add(&self.others, self.site.request(container)).await.unwrap().unwrap()[0]
+        start_add(&self.others, self.site.request(container)).await.unwrap().unwrap()[0]
     }
 
     async fn row(&self, address: IpAddr) -> Row {
@@ -104,14 +104,6 @@ impl Scene {
     }
 }
 
-fn add(engine: &Arc<Engine>, request: AddRequest) -> JoinHandle<Answer> {
-    let engine = engine.clone();
-    tokio::spawn(async move {
-        let answer = engine.add(request).await?;
-        Ok(answer.addresses.iter().map(|granted| granted.address.addr()).collect())
-    })
-}
-
 async fn del(engine: &Arc<Engine>, container: &str) {
     let request = DelRequest { attachment: attachment(container), bound_before: None };
     engine.del(request).await.unwrap();
@@ -123,16 +115,6 @@ fn ip(last: u8) -> IpAddr {
 
 fn key(address: IpAddr) -> LeaseKey {
     LeaseKey { space: "default".parse().unwrap(), address }
-}
-
-async fn until(mut reached: impl FnMut() -> bool) {
-    for _ in 0..10_000 {
-        if reached() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("it never came");
 }
 
 #[tokio::test]
@@ -404,10 +386,10 @@ async fn a_life_that_another_replica_began_is_read_anew() {
 #[tokio::test]
 async fn a_store_that_nobody_else_writes_is_never_listed() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.1/32"}))]).await;
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
-    add(&engine, site.request("c1")).await.unwrap().unwrap();
-    let full = add(&engine, site.request("c2")).await.unwrap().unwrap_err();
+    engine.add(site.request("c1")).await.unwrap();
+    let full = engine.add(site.request("c2")).await.unwrap_err();
     assert_eq!((full.code(), store.lists()), ("POOL_EXHAUSTED", 0));
     // It ends at once.
     engine.follow().await;

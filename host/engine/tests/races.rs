@@ -21,7 +21,7 @@ use tenure_engine::{
     AddRequest, Caller, DelRequest, Deleted, Engine, EngineError, FixedAddress, GcRequest,
     LeaseView, Options, Ports, ReleaseRequest, SpoolInstant,
 };
-use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod};
+use tenure_sim::{FakeKernel, Gate, SimStore, Site, attachment, names, pod, until};
 use tenure_store::{Contents, Fault, ImportMode, Store, export, read_export};
 
 fn ip(text: &str) -> IpAddr {
@@ -244,16 +244,14 @@ async fn an_add_that_an_import_overtakes_is_decided_anew() {
     let of_pod = |container| AddRequest { owner: pod("web-0", "uid"), ..site.request(container) };
     site.add_as(&of_pod("c0")).await.unwrap();
     site.del("c0").await;
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     store.set_gate(Gate::Reads);
     let add = tokio::spawn({
         let (engine, request) = (engine.clone(), of_pod("c1"));
         async move { engine.add(request).await }
     });
-    while store.reads_waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.reads_waiting() > 0).await;
     engine.import(exported(&before), ImportMode::Replace).await.unwrap();
     store.set_gate(Gate::Open);
     let answer = add.await.unwrap().unwrap();
@@ -271,16 +269,14 @@ async fn a_set_is_not_taken_for_a_half_one_while_an_import_comes_in() {
     only_v4.pools = names(&["a"]);
     assert_eq!(site.add_as(&only_v4).await.unwrap(), both[..1]);
     site.del("c1").await;
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     store.set_gate(Gate::After);
     let import = tokio::spawn({
         let (engine, export) = (engine.clone(), exported(&before));
         async move { engine.import(export, ImportMode::Replace).await }
     });
-    while store.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.under_way() > 0).await;
     let add = tokio::spawn({
         let (engine, request) = (
             engine.clone(),
@@ -476,11 +472,6 @@ async fn a_witness_that_falls_silent_before_the_commit_frees_nothing() {
     assert_eq!(view(&site, address).await.view, "held");
 }
 
-/// A store under the hand, over the rows of this site.
-fn held_store(site: &Site) -> Arc<SimStore> {
-    Arc::new(SimStore::new(site.store.clone(), site.clock.clone()))
-}
-
 /// A DEL of c1 that became durable without an answer, and now reads what stands in the store.
 async fn doubting_del(
     engine: &Arc<Engine>,
@@ -492,13 +483,9 @@ async fn doubting_del(
         let (engine, attachment) = (engine.clone(), attachment("c1"));
         async move { engine.del(DelRequest { attachment, bound_before: None }).await }
     });
-    while store.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.under_way() > 0).await;
     store.set_gate(Gate::Reads);
-    while store.reads_waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.reads_waiting() > 0).await;
     del
 }
 
@@ -507,7 +494,7 @@ async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhil
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     let address = site.add("c1").await.unwrap()[0];
     site.kernel.put_on_link("c1", address);
-    let store = held_store(&site);
+    let store = site.held_store();
     let (engine, witness) = started_over(&site, store.clone());
     // The sweep has begun before the DEL, and marks what it saw while the DEL reads.
     let (go, gone) = std::sync::mpsc::channel();
@@ -531,7 +518,7 @@ async fn a_row_that_is_read_again_is_learned_though_its_holder_was_seen_meanwhil
 async fn who_finds_a_row_being_read_again_waits_until_it_is_known() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     site.add("c1").await.unwrap();
-    let store = held_store(&site);
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     let del = doubting_del(&engine, &store).await;
     let mut add = Box::pin(engine.add(site.request("c2")));
@@ -554,7 +541,7 @@ async fn a_row_that_another_wrote_is_learned_before_it_is_tried_again() {
     site.add("c1").await.unwrap();
     site.del("c1").await;
     site.clock.pass(Duration::from_secs(600));
-    let store = held_store(&site);
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     // The row goes through another holder's hands, behind the back of this engine.
     site.add("c2").await.unwrap();
@@ -572,7 +559,7 @@ async fn gc_does_not_free_what_was_bound_again_while_it_read() {
     let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     let first = site.add("c1").await.unwrap();
     site.kernel.reboot();
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-2");
     site.clock.pass(Duration::from_secs(60));
     store.set_gate(Gate::Before);
@@ -580,9 +567,7 @@ async fn gc_does_not_free_what_was_bound_again_while_it_read() {
         let (engine, request) = (engine.clone(), site.request("c1"));
         async move { engine.add(request).await }
     });
-    while store.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.under_way() > 0).await;
     // GC has listed the row of the old boot, and reads it once the ADD has bound it in the new one.
     store.set_gate(Gate::Reads);
     let network = attachment("c1").network;
@@ -617,7 +602,7 @@ async fn a_released_address_whose_lost_write_could_not_be_read_is_given_once_it_
     let site = Site::new(&[("p", pool)]).await;
     let first = site.add("c1").await.unwrap();
     site.del("c1").await;
-    let store = Arc::new(SimStore::new(site.store.clone(), site.clock.clone()));
+    let store = site.held_store();
     let engine = site.engine_over(store.clone(), "boot-1");
     store.fail_commit(1, Fault::UnknownLost);
     store.set_gate(Gate::Before);
@@ -625,9 +610,7 @@ async fn a_released_address_whose_lost_write_could_not_be_read_is_given_once_it_
         let (engine, request) = (engine.clone(), site.request("c2"));
         async move { engine.add(request).await }
     });
-    while store.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| store.under_way() > 0).await;
     store.fail_reads(true);
     store.set_gate(Gate::Open);
     assert_eq!(add.await.unwrap().unwrap_err().code(), "STORE_UNKNOWN");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError, MAX_WAITERS};
-use tenure_sim::{Site, attachment};
+use tenure_sim::{Site, attachment, start_add, until};
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,21 +39,7 @@ async fn waiter(site: &Site, container: &str) -> JoinHandle<Answer> {
 }
 
 fn add_patiently(engine: &Arc<Engine>, request: AddRequest) -> JoinHandle<Answer> {
-    let engine = engine.clone();
-    tokio::spawn(async move {
-        let answer = engine.add(AddRequest { wait: PATIENCE, ..request }).await?;
-        Ok(answer.addresses.iter().map(|granted| granted.address.addr()).collect())
-    })
-}
-
-async fn until(mut reached: impl FnMut() -> bool) {
-    for _ in 0..10_000 {
-        if reached() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("it never came");
+    start_add(engine, AddRequest { wait: PATIENCE, ..request })
 }
 
 /// The holder ends and its DEL comes: the address can be given at once.

@@ -26,6 +26,7 @@ mod policies;
 mod requests;
 mod site;
 mod store;
+mod tasks;
 mod wire;
 
 pub use clock::{HandClock, Times};
@@ -35,4 +36,5 @@ pub use policies::{AFFINITY, FakePolicies, SELECTION};
 pub use requests::{attachment, names, pod, pool};
 pub use site::Site;
 pub use store::{Event, Gate, SimStore};
+pub use tasks::{start_add, until};
 pub use wire::FakeWire;

@@ -14,7 +14,7 @@ use tenure_engine::{
 };
 use tenure_store::{MemoryStore, Store};
 
-use crate::{FakeKernel, FakePolicies, FakeWire, HandClock, attachment, pool};
+use crate::{FakeKernel, FakePolicies, FakeWire, HandClock, SimStore, attachment, pool};
 
 /// An engine and what it stands on.
 #[derive(Debug)]
@@ -71,6 +71,11 @@ impl Site {
     /// Another engine on this site, over this store and in this boot.
     pub fn engine_over(&self, store: Arc<dyn Store>, boot: &str) -> Arc<Engine> {
         self.started(store, (boot, None))
+    }
+
+    /// The store under the test's hand, for another engine over the same rows.
+    pub fn held_store(&self) -> Arc<SimStore> {
+        Arc::new(SimStore::new(self.store.clone(), self.clock.clone()))
     }
 
     /// An ADD of this container.

@@ -121,8 +121,7 @@ impl Ledger {
         let spots: Vec<Spot> = rows.map(|(spot, _)| *spot).collect();
         for spot in spots {
             let Some(mut slot) = self.drop_row(spot) else { continue };
-            let home = self.nodes.node(slot.node).map(|node| self.nodes.home(node));
-            slot.rehome(home.unwrap_or(Home::Elsewhere), now.moment);
+            slot.rehome(self.home_of(&self.node(&slot)), now.moment);
             self.insert_row(spot, slot, now);
         }
     }
@@ -149,12 +148,8 @@ impl Ledger {
     /// the same: the address stays seen on its link across a release.
     pub fn apply(&mut self, lease: &Lease, revision: u64, now: Now) {
         let spot = self.spot(&lease.key());
-        let old = self.drop_row(spot);
-        let mut slot = self.slot_of(lease, revision, now);
-        if let Some(old) = old.filter(|old| old.generation == slot.generation) {
-            slot.inherit(&old);
-        }
-        self.insert_row(spot, slot, now);
+        let slot = self.slot_of(lease, revision, now);
+        self.replace_row(spot, slot, now);
         self.take_news(spot);
     }
 
@@ -338,6 +333,14 @@ impl Ledger {
         rows.filter_map(|(spot, _)| self.key(*spot)).collect()
     }
 
+    /// The same of one pool.
+    pub fn keys_of_pool(&self, pool: usize, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
+        let stock = u32::try_from(pool).ok();
+        let rows = self.rows.iter();
+        let of_pool = rows.filter(|(_, entry)| entry.stock == stock && keep(&entry.slot));
+        of_pool.filter_map(|(spot, _)| self.key(*spot)).collect()
+    }
+
     /// The rows of these addresses that satisfy `keep` now. A sweep takes them down *before* it looks.
     pub fn rows_at(&self, keys: &[LeaseKey], keep: impl Fn(&Slot) -> bool) -> Vec<RowAt> {
         let rows = keys.iter().filter_map(|key| Some((key, self.slot(key)?)));
@@ -490,6 +493,15 @@ impl Ledger {
                 self.insert_row(spot, slot, now);
             }
         }
+    }
+
+    /// Puts a row in the place of what stood there; what was seen of the same hold stays seen.
+    fn replace_row(&mut self, spot: Spot, mut slot: Slot, now: Now) {
+        let old = self.drop_row(spot);
+        if let Some(old) = old.filter(|old| old.generation == slot.generation) {
+            slot.inherit(&old);
+        }
+        self.insert_row(spot, slot, now);
     }
 
     fn insert_row(&mut self, spot: Spot, slot: Slot, now: Now) {

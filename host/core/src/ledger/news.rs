@@ -66,15 +66,6 @@ impl Ledger {
         }
     }
 
-    /// The addresses of a pool whose rows satisfy `keep`.
-    #[must_use]
-    pub fn keys_of_pool(&self, pool: usize, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
-        let stock = u32::try_from(pool).ok();
-        let rows = self.rows.iter();
-        let of_pool = rows.filter(|(_, entry)| entry.stock == stock && keep(&entry.slot));
-        of_pool.filter_map(|(spot, _)| self.key(*spot)).collect()
-    }
-
     fn is_news(&self, key: &LeaseKey, revision: u64) -> bool {
         self.slot(key).is_none_or(|slot| slot.revision < revision)
     }
@@ -99,15 +90,9 @@ impl Ledger {
         let known = self.rows.get(&spot).map(|entry| entry.slot);
         match slot {
             Some(mut slot) if known.is_none_or(|known| known.revision < revision) => {
-                if let Some(node) = self.nodes.node(slot.node) {
-                    // Its agent may have spoken since.
-                    slot.rehome(self.nodes.home(node), at.moment);
-                }
-                let old = self.drop_row(spot);
-                if let Some(old) = old.filter(|old| old.generation == slot.generation) {
-                    slot.inherit(&old);
-                }
-                self.insert_row(spot, slot, at);
+                // Its agent may have spoken since.
+                slot.rehome(self.home_of(&self.node(&slot)), at.moment);
+                self.replace_row(spot, slot, at);
             }
             None if known.is_some_and(|known| known.revision <= revision) => {
                 self.drop_row(spot);

@@ -35,6 +35,13 @@ const GATHER: Duration = Duration::from_millis(50);
 /// The engine listens no more.
 struct Closed;
 
+/// How one kind is followed, watch after watch.
+struct Course {
+    /// Where the next watch begins; none where it cannot go on, and what there is must be listed.
+    at: Option<Revision>,
+    pause: Pause,
+}
+
 /// One feed of one listener.
 pub(super) struct Feed {
     inner: Arc<Inner>,
@@ -67,45 +74,32 @@ impl Feed {
     }
 
     async fn rows(&self) -> Closed {
-        let mut at = *self.inner.scanned.lock();
-        let mut pause = Pause::new();
-        loop {
-            match self.rows_from(at, &mut pause).await {
-                Ok(next) => at = next,
-                Err(closed) => return closed,
-            }
-        }
+        let mut course = Course::new(*self.inner.scanned.lock());
+        while self.rows_on(&mut course).await.is_ok() {}
+        Closed
     }
 
-    /// One watch, after a list where it cannot go on; answers where the next one begins.
-    async fn rows_from(
-        &self,
-        at: Option<Revision>,
-        pause: &mut Pause,
-    ) -> Result<Option<Revision>, Closed> {
-        let at = match at {
-            Some(at) => at,
-            None => match self.list_rows().await? {
-                Ok(at) => at,
+    /// One watch, after a list where it cannot go on.
+    async fn rows_on(&self, course: &mut Course) -> Result<(), Closed> {
+        if course.at.is_none() {
+            match self.list_rows().await? {
+                Ok(at) => course.at = Some(at),
                 Err(error) => {
                     tracing::warn!(%error, "the leases cannot be listed; what others change is not heard");
-                    pause.wait().await;
-                    return Ok(None);
+                    course.pause.wait().await;
+                    return Ok(());
                 }
-            },
-        };
-        let api = self.inner.rows.api();
-        let mut watch = match self.begin(api, &WatchParams::default(), at).await {
-            Ok(watch) => watch,
-            Err(heard) => {
-                pause.wait().await;
-                return Ok(goes_on("leases", heard));
             }
+        }
+        let api = self.inner.rows.api();
+        let Some(mut watch) = self.begin("leases", api, &WatchParams::default(), course).await
+        else {
+            return Ok(());
         };
         loop {
             match watch.next().await {
                 Heard::Now(object) => {
-                    pause.end();
+                    course.pause.end();
                     match self.inner.rows.heard(object) {
                         Ok(row) => self.tell(Change::Row(Box::new(row))).await?,
                         Err(error) => tracing::error!(%error, "a lease cannot be read"),
@@ -120,10 +114,8 @@ impl Feed {
                     Err(error) => tracing::error!(%error, "a lease that is gone cannot be read"),
                 },
                 heard => {
-                    if watch.was_short() {
-                        pause.wait().await;
-                    }
-                    return Ok(goes_on("leases", heard));
+                    course.end("leases", watch, heard).await;
+                    return Ok(());
                 }
             }
         }
@@ -154,43 +146,28 @@ impl Feed {
     }
 
     async fn objects(&self, kind: ObjectKind) -> Closed {
-        let mut pause = Pause::new();
-        let mut at = None;
-        loop {
-            match self.objects_from(kind, at, &mut pause).await {
-                Ok(next) => at = next,
-                Err(closed) => return closed,
-            }
-        }
+        let mut course = Course::new(None);
+        while self.objects_on(kind, &mut course).await.is_ok() {}
+        Closed
     }
 
-    async fn objects_from(
-        &self,
-        kind: ObjectKind,
-        at: Option<Revision>,
-        pause: &mut Pause,
-    ) -> Result<Option<Revision>, Closed> {
+    async fn objects_on(&self, kind: ObjectKind, course: &mut Course) -> Result<(), Closed> {
         let (api, what) = (self.inner.objects.api(kind), kind.as_str());
-        let at = match at {
-            Some(at) => at,
-            None => match self.present(api, ListParams::default()).await {
+        if course.at.is_none() {
+            match self.present(api, ListParams::default()).await {
                 Ok((_, at)) => {
                     self.tell(Change::Objects).await?;
-                    at
+                    course.at = Some(at);
                 }
                 Err(error) => {
                     tracing::warn!(%error, what, "objects cannot be listed; changes of them are not heard");
-                    pause.wait().await;
-                    return Ok(None);
+                    course.pause.wait().await;
+                    return Ok(());
                 }
-            },
-        };
-        let mut watch = match self.begin(api, &WatchParams::default(), at).await {
-            Ok(watch) => watch,
-            Err(heard) => {
-                pause.wait().await;
-                return Ok(goes_on(what, heard));
             }
+        }
+        let Some(mut watch) = self.begin(what, api, &WatchParams::default(), course).await else {
+            return Ok(());
         };
         // A status that is written changes neither: nothing follows from it.
         let mut generations = HashMap::new();
@@ -209,7 +186,7 @@ impl Feed {
             };
             match heard {
                 Heard::Now(object) => {
-                    pause.end();
+                    course.pause.end();
                     let meta = object.metadata;
                     let version = (meta.uid, meta.generation);
                     let before = generations.insert(meta.name, version.clone());
@@ -223,67 +200,49 @@ impl Feed {
                     if !is_told {
                         self.tell(Change::Objects).await?;
                     }
-                    if watch.was_short() {
-                        pause.wait().await;
-                    }
-                    return Ok(goes_on(what, heard));
+                    course.end(what, watch, heard).await;
+                    return Ok(());
                 }
             }
         }
     }
 
     async fn life(&self) -> Closed {
-        let mut pause = Pause::new();
-        let mut at = None;
-        loop {
-            match self.life_from(at, &mut pause).await {
-                Ok(next) => at = next,
-                Err(closed) => return closed,
-            }
-        }
+        let mut course = Course::new(None);
+        while self.life_on(&mut course).await.is_ok() {}
+        Closed
     }
 
-    async fn life_from(
-        &self,
-        at: Option<Revision>,
-        pause: &mut Pause,
-    ) -> Result<Option<Revision>, Closed> {
+    async fn life_on(&self, course: &mut Course) -> Result<(), Closed> {
         let api = self.inner.lives.api();
         let fields = format!("metadata.name={}", life::NAME);
-        let at = match at {
-            Some(at) => at,
-            None => match self.present(api, ListParams::default().fields(&fields)).await {
+        if course.at.is_none() {
+            match self.present(api, ListParams::default().fields(&fields)).await {
                 Ok((map, at)) => {
                     self.hear_life(map).await?;
-                    at
+                    course.at = Some(at);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the store's ConfigMap cannot be read; a new life is not heard of");
-                    pause.wait().await;
-                    return Ok(None);
+                    course.pause.wait().await;
+                    return Ok(());
                 }
-            },
-        };
-        let params = WatchParams::default().fields(&fields);
-        let mut watch = match self.begin(api, &params, at).await {
-            Ok(watch) => watch,
-            Err(heard) => {
-                pause.wait().await;
-                return Ok(goes_on("ConfigMap", heard));
             }
+        }
+        let params = WatchParams::default().fields(&fields);
+        let Some(mut watch) = self.begin("ConfigMap", api, &params, course).await else {
+            return Ok(());
         };
         loop {
             match watch.next().await {
                 Heard::Now(map) => {
-                    pause.end();
+                    course.pause.end();
                     self.hear_life(Some(map)).await?;
                 }
                 Heard::Gone(_) => self.hear_life(None).await?,
                 heard => {
-                    if watch.was_short() {
-                        pause.wait().await;
-                    }
-                    return Ok(goes_on("ConfigMap", heard));
+                    course.end("ConfigMap", watch, heard).await;
+                    return Ok(());
                 }
             }
         }
@@ -305,14 +264,24 @@ impl Feed {
         Ok(())
     }
 
+    /// A watch that goes on where the one before ended; none if it did not begin.
     async fn begin<K: Watched>(
         &self,
+        what: &str,
         api: &Api<K>,
         params: &WatchParams,
-        at: Revision,
-    ) -> Result<Watch<K>, Heard<K>> {
+        course: &mut Course,
+    ) -> Option<Watch<K>> {
         let options = &self.inner.options;
-        Watch::begin(api, params, at, (options.call_deadline, options.watch_for)).await
+        let lasts = (options.call_deadline, options.watch_for);
+        match Watch::begin(api, params, course.at?, lasts).await {
+            Ok(watch) => Some(watch),
+            Err(heard) => {
+                course.pause.wait().await;
+                course.go_on(what, heard);
+                None
+            }
+        }
     }
 
     /// The first of a kind, and the revision of this moment.
@@ -332,14 +301,29 @@ impl Feed {
     }
 }
 
-/// Where the next watch begins; none where it cannot go on.
-fn goes_on<K>(what: &str, heard: Heard<K>) -> Option<Revision> {
-    match heard {
-        Heard::Ended(at) => Some(at),
-        Heard::Lost(why) => {
-            tracing::warn!(what, why, "events were lost; all of it is listed");
-            None
+// === impl Course ===
+
+impl Course {
+    fn new(at: Option<Revision>) -> Self {
+        Self { at, pause: Pause::new() }
+    }
+
+    /// A watch is over.
+    async fn end<K: Watched>(&mut self, what: &str, watch: Watch<K>, heard: Heard<K>) {
+        if watch.was_short() {
+            self.pause.wait().await;
         }
-        Heard::Now(_) | Heard::Gone(_) => None,
+        self.go_on(what, heard);
+    }
+
+    fn go_on<K>(&mut self, what: &str, heard: Heard<K>) {
+        self.at = match heard {
+            Heard::Ended(at) => Some(at),
+            Heard::Lost(why) => {
+                tracing::warn!(what, why, "events were lost; all of it is listed");
+                None
+            }
+            Heard::Now(_) | Heard::Gone(_) => None,
+        };
     }
 }

@@ -13,7 +13,7 @@ mod rows;
 mod set;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use self::calls::{Calls, Patience};
 use self::feed::Feed;
 use self::life::{Life, Lives};
-use self::objects::{Objects, Shown};
+use self::objects::{Objects, Told};
 use self::rows::Rows;
 use crate::lease::Selection;
 
@@ -64,14 +64,6 @@ pub struct KubeStore {
     runtime: Option<Runtime>,
 }
 
-/// What a LIST of all objects told of them besides themselves.
-#[derive(Debug, Default)]
-struct Told {
-    /// Those that Kubernetes let in and that cannot be read.
-    refused: Vec<(ObjectKind, ObjectName, BadObject)>,
-    shown: HashMap<(ObjectKind, ObjectName), Shown>,
-}
-
 #[derive(Debug)]
 struct Inner {
     options: KubeOptions,
@@ -83,8 +75,8 @@ struct Inner {
     commits: Semaphore,
     /// The revision of the first scan: feeds go on from there.
     scanned: Mutex<Option<Revision>>,
-    /// Of the last LIST of all objects.
-    listed: Mutex<Told>,
+    /// By the last LIST of all objects, and what was shown since.
+    told: Mutex<Told>,
 }
 
 // === impl KubeOptions ===
@@ -152,8 +144,8 @@ impl KubeStore {
     /// Objects that Kubernetes let in and that cannot be read, as of the last [`Store::objects`].
     #[must_use]
     pub fn refused_objects(&self) -> Vec<BadObject> {
-        let listed = self.inner.listed.lock();
-        listed.refused.iter().map(|(_, _, why)| why.clone()).collect()
+        let told = self.inner.told.lock();
+        told.refused.iter().map(|(_, _, why)| why.clone()).collect()
     }
 
     /// Runs on the store's own threads; it goes on if the caller goes away.
@@ -261,12 +253,13 @@ impl Store for KubeStore {
         self.run_blocking(|inner| async move {
             inner.check_whole()?;
             let listed = inner.objects.list(&inner.rows.calls, &mut inner.patience()).await?;
-            for (_, _, why) in &listed.refused {
+            let refused = &listed.told.refused;
+            for (_, _, why) in refused {
                 tracing::warn!(%why, "an object serves nothing");
             }
-            let lost = listed.refused.iter().find(|(kind, ..)| *kind == ObjectKind::IPReservation);
+            let lost = refused.iter().find(|(kind, ..)| *kind == ObjectKind::IPReservation);
             let lost = lost.map(|(_, _, why)| why.to_string());
-            *inner.listed.lock() = Told { refused: listed.refused, shown: listed.shown };
+            *inner.told.lock() = listed.told;
             match lost {
                 // Without it, addresses would be given that it keeps back.
                 Some(why) => Err(StoreError::Io { act: "reading the reservations", why }),
@@ -277,24 +270,25 @@ impl Store for KubeStore {
 
     fn show(&self, acceptances: Vec<Acceptance>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.run(move |inner| async move {
-            let (unreadable, shown) = {
-                let listed = inner.listed.lock();
-                let unreadable = listed.refused.iter().map(|(kind, name, why)| Acceptance {
+            let unreadable: Vec<_> = {
+                let told = inner.told.lock();
+                let unreadable = told.refused.iter().map(|(kind, name, why)| Acceptance {
                     kind: *kind,
                     name: name.clone(),
                     refusal: Some(Refusal { reason: "Invalid", message: why.to_string() }),
                 });
-                (unreadable.collect::<Vec<_>>(), listed.shown.clone())
+                unreadable.collect()
             };
             // Reservations have no status.
             let all = acceptances.into_iter().chain(unreadable);
             for one in all.filter(|one| one.kind != ObjectKind::IPReservation) {
                 let key = (one.kind, one.name.clone());
                 // One that came since the LIST is told with the next.
-                let Some(before) = shown.get(&key) else { continue };
+                let before = inner.told.lock().shown.get(&key).cloned();
+                let Some(before) = before else { continue };
                 let calls = &inner.rows.calls;
-                let next = inner.objects.show(&one, before, calls, &mut inner.patience()).await?;
-                inner.listed.lock().shown.entry(key).and_modify(|shown| *shown = next);
+                let next = inner.objects.show(&one, &before, calls, &mut inner.patience()).await?;
+                inner.told.lock().shown.entry(key).and_modify(|shown| *shown = next);
             }
             Ok(())
         }))
@@ -378,7 +372,7 @@ impl Inner {
             scanned: Mutex::default(),
             objects: Objects::new(&client),
             life: Mutex::new(life),
-            listed: Mutex::default(),
+            told: Mutex::default(),
             options,
             rows,
             lives,

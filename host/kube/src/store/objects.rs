@@ -40,7 +40,13 @@ pub(crate) struct Objects {
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     pub(crate) objects: Vec<Object>,
-    /// Those that cannot be read, and why.
+    pub(crate) told: Told,
+}
+
+/// What it told of them besides themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Those that Kubernetes let in and that cannot be read, and why.
     pub(crate) refused: Vec<(ObjectKind, ObjectName, BadObject)>,
     /// What operators are shown of them.
     pub(crate) shown: HashMap<(ObjectKind, ObjectName), Shown>,
@@ -95,10 +101,10 @@ impl Objects {
             items.sort_by_key(|item| (item.creation_timestamp(), item.name_any()));
             for item in items {
                 let Ok(name) = ObjectName::new(item.name_any()) else { continue };
-                listed.shown.insert((kind, name.clone()), Shown::of(&item));
+                listed.told.shown.insert((kind, name.clone()), Shown::of(&item));
                 match read(kind, item) {
                     Ok(object) => listed.objects.push(object),
-                    Err(why) => listed.refused.push((kind, name, why)),
+                    Err(why) => listed.told.refused.push((kind, name, why)),
                 }
             }
         }
