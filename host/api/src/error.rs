@@ -115,7 +115,7 @@ pub struct ErrorText {
 }
 
 impl Coded for ApiError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &str {
         match self {
             Self::Engine(error) => error.code(),
             Self::Store(error) => error.code(),

@@ -7,13 +7,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::ReadHalf;
 
+use tenure_engine::Verbs;
+
 use crate::answer::Failure;
 use crate::dispatch::{self, Blame, Outcome};
 use crate::error::Error;
 use crate::frame::{FrameError, HEADER, Header, Request, Response};
 use crate::metrics::{Metrics, count};
 use crate::translate::Verb;
-use crate::verbs::Verbs;
 
 /// A caller that does not take its answer is left after so long.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tenure_core::error::Coded;
-use tenure_engine::GcAnswer;
+use tenure_engine::{GcAnswer, Verbs};
 
 use crate::answer::{self, Failure};
 use crate::error::Error;
@@ -12,7 +12,6 @@ use crate::frame::{EXIT_SPOOL, Request, Response};
 use crate::json::Outline;
 use crate::result;
 use crate::translate::{self, Verb};
-use crate::verbs::Verbs;
 use crate::version::CniVersion;
 
 /// No caller is waited on for longer, whatever its frame says.

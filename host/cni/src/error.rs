@@ -164,7 +164,7 @@ impl Error {
 }
 
 impl Coded for Error {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &str {
         match self {
             Self::UnknownCommand { .. } => "UNKNOWN_COMMAND",
             Self::Environment { .. } => "BAD_ENV",

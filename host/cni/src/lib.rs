@@ -2,7 +2,7 @@
 //! CNI version.
 //!
 //! What it is not: it allocates nothing and keeps no state but the spool of DELs. The verbs behind the server
-//! are whatever implements `Verbs`.
+//! are whatever implements `Verbs` of the engine.
 //!
 //! ```text
 //! runtime -> main plugin -> plugin -> frame::Request ~socket~> connection -> dispatch -> translate -> Verbs
@@ -34,8 +34,6 @@ mod connection;
 #[cfg(feature = "server")]
 mod dispatch;
 #[cfg(feature = "server")]
-mod engine;
-#[cfg(feature = "server")]
 mod error;
 #[cfg(feature = "server")]
 mod fields;
@@ -55,13 +53,9 @@ mod server;
 mod spool;
 #[cfg(feature = "server")]
 mod translate;
-#[cfg(feature = "server")]
-mod verbs;
 
 pub use version::CniVersion;
 
-#[cfg(feature = "server")]
-pub use engine::EngineVerbs;
 #[cfg(feature = "server")]
 pub use error::Error;
 #[cfg(feature = "server")]
@@ -70,5 +64,3 @@ pub use metrics::{Metrics, Reading, VerbReading};
 pub use server::{Handle, MAX_CONNECTIONS, Options, Service};
 #[cfg(feature = "server")]
 pub use spool::{Drained, Spool};
-#[cfg(feature = "server")]
-pub use verbs::{StatusRequest, Verbs};

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::connection::{self, Shared};
 use crate::error::Error;
 use crate::metrics::{Metrics, count};
-use crate::verbs::Verbs;
+use tenure_engine::Verbs;
 use tenure_socket::{SocketError, SocketFile};
 
 /// So many callers are served at a time: 256 at work, as many as a node starts at once, and 1024 ADDs that wait for an

@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use tenure_core::lease::Attachment;
 use tenure_core::name::{BadName, ContainerId, IfName, NetworkName};
-use tenure_engine::{DelRequest, SpoolInstant};
+use tenure_engine::{DelRequest, SpoolInstant, Verbs};
 
 use crate::error::Error;
 use crate::intent::{Intent, MAX_INTENT_BYTES, SUFFIX};
-use crate::verbs::Verbs;
 
 const TAKEN: &str = "taken";
 const BAD: &str = "bad";
@@ -135,7 +134,7 @@ fn request(intent: Intent) -> Result<DelRequest, BadName> {
         ifname: IfName::new(&intent.ifname)?,
     };
     let instant = SpoolInstant { boot: intent.boot, boottime_ms: intent.boottime_ms };
-    Ok(DelRequest { attachment, bound_before: Some(instant) })
+    Ok(DelRequest { bound_before: Some(instant), ..DelRequest::of(attachment) })
 }
 
 /// All entries of the folder, in the order of their names; a folder that does not exist is empty.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tenure_core::lease::Attachment;
 use tenure_core::name::{ContainerId, IfName, NetworkName};
-use tenure_engine::{AddRequest, Caller, CheckRequest, DelRequest, GcRequest, NetnsRef};
+use tenure_engine::{
+    AddRequest, Caller, CheckRequest, DelRequest, GcRequest, NetnsRef, StatusRequest,
+};
 
 use crate::args::CniArgs;
 use crate::config::{self, NetworkConfig};
@@ -16,7 +18,6 @@ use crate::frame::Request;
 use crate::json::Outline;
 use crate::link;
 use crate::prev_result;
-use crate::verbs::StatusRequest;
 use crate::version::CniVersion;
 
 /// A verb that the daemon serves; VERSION never leaves the plugin.
@@ -91,6 +92,7 @@ pub(crate) fn add(
     Ok(AddRequest {
         caller: Caller::Here { netns },
         owner: args.owner(&attachment.container),
+        facts: None,
         attributes: fixed::attributes(config, &args)?,
         pools: ipam.pools,
         fixed: fixed::addresses(config, &args)?,
@@ -108,7 +110,7 @@ pub(crate) fn add(
 /// Code 4 or 7 where the identity itself cannot be read.
 pub(crate) fn del(request: &Request) -> Result<DelRequest, Error> {
     let network = config::network_name(&Outline::of(&request.stdin))?;
-    Ok(DelRequest { attachment: attachment(request, network)?, bound_before: None })
+    Ok(DelRequest::of(attachment(request, network)?))
 }
 
 /// A CHECK.
@@ -123,6 +125,7 @@ pub(crate) fn check(request: &Request, config: &NetworkConfig) -> Result<CheckRe
         .ok_or_else(|| Error::config("prevResult", "it is missing, and CHECK compares with it"))?;
     Ok(CheckRequest {
         attachment: attachment(request, config.name.clone())?,
+        node: None,
         addresses: prev_result::addresses(result)?,
     })
 }

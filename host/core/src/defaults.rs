@@ -35,12 +35,17 @@ pub const WAITERS: usize = 1024;
 /// An address for which a foreign machine answered is asked for again after so long.
 pub const PROBES_APART: Duration = Duration::from_secs(60);
 
+/// An agent says so often that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A node of which neither agent nor node lease was heard for so long is lost.
+pub const LOST: Duration = Duration::from_secs(40);
+
 /// After a store went back in time, all links are looked at once more after so long: whoever was answered just before has
 /// its links up by then, or its runtime has given up.
 pub const CENSUS_AGAIN: Duration = Duration::from_secs(120);
 
 /// A figure as documentation shows it: what it is, its default, where it is set.
-pub const TABLE: [(&str, &str, &str); 15] = [
+pub const TABLE: [(&str, &str, &str); 17] = [
     ("sweep interval, jittered", "30 s", "`[reclaim] sweep`"),
     ("looks for a proof, and how far apart", "2, 1 s", "fixed"),
     ("grace", "2 s", "policy hook `reclaim`, `spec.limits`"),
@@ -54,6 +59,8 @@ pub const TABLE: [(&str, &str, &str); 15] = [
     ("wait inside an ADD", "30 s", "`ipam.waitSeconds`"),
     ("ADDs that wait for one pool", "1024", "fixed"),
     ("before an address that answered is probed again", "60 s", "fixed"),
+    ("how often an agent says that it lives", "5 s", "fixed"),
+    ("silence of agent and node lease that makes a node lost", "40 s", "`[nodes] lostAfter`"),
     ("second census after the store went back", "120 s", "fixed"),
     ("events of the history", "100000", "`[store] historyEvents`"),
 ];
@@ -80,6 +87,8 @@ mod tests {
             seconds(ADD_WAIT),
             WAITERS.to_string(),
             seconds(PROBES_APART),
+            seconds(HEARTBEAT),
+            seconds(LOST),
             seconds(CENSUS_AGAIN),
             crate::history::EVENTS_KEPT.to_string(),
         ];

@@ -1,8 +1,11 @@
 //! What every error of Tenure can say about itself, and the one table that turns it into the
 //! codes of the outside: CNI error codes and HTTP statuses.
 
+use serde::{Deserialize, Serialize};
+
 /// Who must act on an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Kind {
     /// The request is wrong as written; sending it again changes nothing.
     Invalid,
@@ -24,7 +27,7 @@ pub enum Kind {
 /// reader. `Display` is the public message: what happened, to which object, what to do next.
 pub trait Coded: std::error::Error {
     /// A stable upper-case code such as `POOL_EXHAUSTED`.
-    fn code(&self) -> &'static str;
+    fn code(&self) -> &str;
     /// Who must act.
     fn kind(&self) -> Kind;
     /// What only the log should carry.

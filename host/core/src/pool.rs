@@ -45,6 +45,8 @@ pub struct Asker<'a> {
     pub network: &'a NetworkName,
     /// The holder's namespace, empty if it has none.
     pub namespace: &'a str,
+    /// Its labels, where they are known.
+    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// Labels of the pod, where they are known.
     pub pod_labels: Option<&'a BTreeMap<String, String>>,
     /// Labels of the node, where they are known.
@@ -152,8 +154,8 @@ impl Pool {
     #[must_use]
     pub fn refuses(&self, asker: Asker<'_>) -> Option<&'static str> {
         let spec = &self.spec;
-        let namespace =
-            [("kubernetes.io/metadata.name".to_owned(), asker.namespace.to_owned())].into();
+        let by_name = || [("kubernetes.io/metadata.name".to_owned(), asker.namespace.to_owned())];
+        let namespace = asker.namespace_labels.cloned().unwrap_or_else(|| by_name().into());
         let selects = |selector: &Option<Selector>, labels: Option<&BTreeMap<String, String>>| {
             selector.as_ref().is_none_or(|s| labels.is_some_and(|labels| s.matches(labels)))
         };
@@ -489,8 +491,13 @@ mod tests {
     #[test]
     fn a_selector_on_unknown_labels_admits_nobody() {
         let network = NetworkName::new("net").unwrap();
-        let asker =
-            Asker { network: &network, namespace: "shop", pod_labels: None, node_labels: None };
+        let asker = Asker {
+            network: &network,
+            namespace: "shop",
+            namespace_labels: None,
+            pod_labels: None,
+            node_labels: None,
+        };
         let admits = |spec| pool(spec).unwrap().refuses(asker).is_none();
         assert!(admits(json!({"cidr": "10.0.0.0/24"})));
         assert!(!admits(

@@ -192,7 +192,8 @@ pub struct Sight {
 }
 
 /// What a look says of a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum NetnsLook {
     /// It exists.
     Alive,
@@ -203,7 +204,8 @@ pub enum NetnsLook {
 }
 
 /// What a look says of an address in a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AddressLook {
     /// It stands on a link.
     OnLink,
@@ -260,7 +262,8 @@ pub trait Wire: Send + Sync {
 
 /// Where the witness can speak from, learnt from the CNI configuration of the ADD. Interfaces are those of the
 /// daemon's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum WireLink {
     /// Macvlan in mode `bridge`. In the other modes neighbours on one machine do not hear one another: silence
     /// would mean nothing there, so that no question is asked.
@@ -278,6 +281,8 @@ pub enum WireLink {
 /// One address that is about to be given away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireQuestion {
+    /// The node of the new holder, from which it is asked.
+    pub node: Arc<NodeRef>,
     /// Where the new holder will stand.
     pub link: WireLink,
     /// The address.
@@ -291,7 +296,8 @@ pub struct WireQuestion {
 }
 
 /// What was heard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum WireLook {
     /// Somebody has the address.
     Answered {

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tenure_cni::{EngineVerbs, Service, Spool};
+use tenure_cni::{Service, Spool};
 use tenure_core::time::Clock;
-use tenure_engine::Background;
+use tenure_engine::{Background, EngineVerbs};
 use tenure_store::Store as _;
 use tokio::signal::unix::{SignalKind, signal};
 

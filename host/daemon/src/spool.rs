@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use inotify::{EventStream, Inotify, WatchMask};
-use tenure_cni::{Spool, Verbs};
+use tenure_cni::Spool;
+use tenure_engine::Verbs;
 
 /// Drains until the task is dropped.
 pub(crate) async fn drain_forever<V: Verbs>(spool: Spool, verbs: V, interval: Duration) {

@@ -21,7 +21,6 @@ use tenure_core::lease::{
     AttemptId, Generation, Lease, LeaseKey, LeaseState, Netns, NodeRef, Owner,
 };
 use tenure_core::ledger::{Ledger, Print, Slot, Status};
-use tenure_core::ports::WitnessError;
 use tenure_store::{Revision, Row, StoreError, Write};
 use tokio::time::Instant;
 
@@ -70,6 +69,9 @@ impl Engine {
         let guard = self.locks.lock(&request.attachment).await?;
         self.settle_doubts().await?;
         self.learn_what_lives().await?;
+        if let Caller::Agent(call) = &request.caller {
+            self.look_for(&request.attachment, &call.past).await?;
+        }
         let patience = Instant::now() + request.wait;
         let mut decided_on = self.state.lock().catalogue.clone();
         let question = request.clone();
@@ -172,41 +174,30 @@ impl Engine {
 
     /// The node of the container.
     pub(crate) fn node_of<'a>(&'a self, request: &'a AddRequest) -> &'a NodeRef {
+        request.caller.node().unwrap_or(&self.options.node)
+    }
+
+    /// When the hold begins, by the clock of the container's node. An agent read it before anything was done for the ADD,
+    /// so that a DEL which came later than the ADD frees what it got.
+    pub(crate) fn boottime_of(&self, request: &AddRequest) -> u64 {
         match &request.caller {
-            Caller::Here { .. } => &self.options.node,
-            Caller::Agent { node, .. } => node,
+            Caller::Here { .. } => self.ports.clock.boottime_ms(),
+            Caller::Agent(call) => call.boottime_ms,
         }
     }
 
     /// The identity of `CNI_NETNS`; none where it cannot be established: the lease is *blind* then.
     fn identify(&self, request: &AddRequest) -> Result<Option<Netns>, EngineError> {
         let netns = match &request.caller {
-            Caller::Agent { netns, .. } => return Ok(*netns),
+            Caller::Agent(call) => return Ok(call.netns),
             Caller::Here { netns: None } => return Ok(None),
             Caller::Here { netns: Some(netns) } => netns,
         };
-        match self.ports.kernel.identify(&netns.path) {
-            Ok(found) if netns.file.is_none_or(|file| file == (found.dev, found.ino)) => {
-                Ok(Some(found))
-            }
-            Ok(_) => {
-                self.counters.blind.one();
-                tracing::warn!(
-                    attachment = %request.attachment, path = %netns.path.display(),
-                    "the daemon sees another namespace at this path than the plugin: the lease is blind \
-                     (run the daemon in the mount namespace of the runtime)"
-                );
-                Ok(None)
-            }
-            Err(
-                error @ (WitnessError::NoSuchNamespace { .. } | WitnessError::NotANamespace { .. }),
-            ) => Err(EngineError::BadNetns { why: error.to_string() }),
-            Err(error) => {
-                self.counters.blind.one();
-                tracing::warn!(attachment = %request.attachment, %error, "the lease is blind: only DEL, boot or an operator frees it");
-                Ok(None)
-            }
+        let found = netns.identify(&*self.ports.kernel, &request.attachment)?;
+        if found.is_none() {
+            self.counters.blind.one();
         }
+        Ok(found)
     }
 
     /// What the holder had before, for affinity. Reads rows only where the ledger knows of some.
@@ -437,7 +428,7 @@ impl Engine {
             config: request.config.clone(),
             decided_by: choice.decided_by.clone(),
             bound_at: now.wall,
-            bound_boottime_ms: self.ports.clock.boottime_ms(),
+            bound_boottime_ms: self.boottime_of(request),
             previous: prior.map_or_else(Vec::new, |row| row.lease.holder_as_past(now.wall, "add")),
         })
     }
@@ -454,6 +445,8 @@ impl Engine {
             })?;
             addresses.push(Granted {
                 address: pool.with_prefix(lease.address),
+                space: lease.space.clone(),
+                generation: lease.generation,
                 pool: pool.name.clone(),
                 gateway: pool.spec.gateway,
                 routes: pool.spec.routes.clone(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tenure_core::lease::{
-    Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, Proof, QuarantineCause,
+    Attachment, AttemptId, Lease, LeaseKey, LeaseState, Netns, NodeRef, Proof, QuarantineCause,
 };
 use tenure_core::ledger::{Home, Print, Slot};
 use tenure_core::ports::{NetnsLook, Question};
@@ -42,21 +42,39 @@ enum Rebind {
 impl Engine {
     /// The rows that this attachment holds, quarantined ones included, compared by their records: fingerprints are only
     /// hints. For who replaces them in the versions that are answered; the store may remember them.
-    pub(crate) async fn held_by(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
-        self.held(attachment, false).await
+    ///
+    /// An attachment is one of a node: asked for by an agent, only what is held on its `node` is its own.
+    pub(crate) async fn held_by(
+        &self,
+        attachment: &Attachment,
+        node: Option<&NodeRef>,
+    ) -> Result<Vec<Row>, EngineError> {
+        self.held(attachment, node, false).await
     }
 
     /// The same, read from the store now: for answers that follow from what stands there and from no write.
-    pub(crate) async fn held_now(&self, attachment: &Attachment) -> Result<Vec<Row>, EngineError> {
-        self.held(attachment, true).await
+    pub(crate) async fn held_now(
+        &self,
+        attachment: &Attachment,
+        node: Option<&NodeRef>,
+    ) -> Result<Vec<Row>, EngineError> {
+        self.held(attachment, node, true).await
     }
 
-    async fn held(&self, attachment: &Attachment, read_now: bool) -> Result<Vec<Row>, EngineError> {
+    async fn held(
+        &self,
+        attachment: &Attachment,
+        node: Option<&NodeRef>,
+        read_now: bool,
+    ) -> Result<Vec<Row>, EngineError> {
         // An import changes the store first and the ledger afterwards: half of a set would be found in between.
         let _gate = self.gate.read().await;
         let listed = self.state.lock().ledger.of_attachment(Print::attachment(attachment));
         let mut rows = self.rows_at(listed, read_now).await?;
-        rows.retain(|row| row.lease.attachment == *attachment && row.lease.has_holder());
+        let is_there = |lease: &Lease| node.is_none_or(|node| lease.node.name == node.name);
+        rows.retain(|Row { lease, .. }| {
+            lease.attachment == *attachment && lease.has_holder() && is_there(lease)
+        });
         Ok(rows)
     }
 
@@ -84,10 +102,11 @@ impl Engine {
         netns: Option<Netns>,
         guard: &AttachmentGuard,
     ) -> Result<Option<AddAnswer>, EngineError> {
-        let mut rows = self.held_by(&request.attachment).await?;
+        let node = request.caller.node();
+        let mut rows = self.held_by(&request.attachment, node).await?;
         if rows.iter().any(|row| row.lease.config != request.config) {
             // It may be refused for what stands there.
-            rows = self.held_now(&request.attachment).await?;
+            rows = self.held_now(&request.attachment, node).await?;
         }
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
         let node = self.node_of(request);
@@ -125,7 +144,7 @@ impl Engine {
         let Some(old) = self.older_container(request).await? else { return Ok(None) };
         // The verb of the old container, if one is under way, comes first; what it left is read afterwards.
         let old_guard = self.locks.lock(&old).await?;
-        let mut rows = self.held_by(&old).await?;
+        let mut rows = self.held_by(&old, request.caller.node()).await?;
         rows.retain(|row| row.lease.is_bound() && self.could_take_over(&row.lease, request));
         let Some(first) = rows.first().map(|row| row.lease.clone()) else { return Ok(None) };
         let complete = first.families == rows.iter().map(|row| row.lease.key().family()).collect();
@@ -210,7 +229,7 @@ impl Engine {
                 state,
                 config: request.config.clone(),
                 bound_at,
-                bound_boottime_ms: self.ports.clock.boottime_ms(),
+                bound_boottime_ms: self.boottime_of(request),
                 previous,
                 ..lease
             };

@@ -33,11 +33,13 @@ impl Candidates {
         } else {
             named(state, &request.pools)?
         };
+        let facts = request.facts.as_deref();
         let asker = Asker {
             network: &request.attachment.network,
             namespace: &request.owner.namespace,
-            pod_labels: None,
-            node_labels: None,
+            namespace_labels: facts.map(|facts| &facts.namespace_labels),
+            pod_labels: facts.map(|facts| &facts.pod_labels),
+            node_labels: facts.map(|facts| &facts.node_labels),
         };
         let namespace = Print::namespace(&request.owner.namespace);
         let mut rows = Vec::new();
@@ -79,13 +81,16 @@ impl Candidates {
 impl Engine {
     /// The holder as policies see it.
     pub(crate) fn holder(&self, request: &AddRequest) -> Holder {
+        let facts = request.facts.as_deref().cloned().unwrap_or_default();
         Holder {
             owner: request.owner.clone(),
+            controller_kind: facts.controller_kind,
+            controller_name: facts.controller_name,
+            zone: facts.zone,
             node: self.node_of(request).name.to_string(),
             network: request.attachment.network.to_string(),
             interface: request.attachment.ifname.to_string(),
             attributes: request.attributes.clone(),
-            ..Holder::default()
         }
     }
 }

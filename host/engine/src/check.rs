@@ -7,7 +7,7 @@ use tenure_core::address::Family;
 use tenure_core::name::{NetworkName, PoolName};
 use tenure_core::pool::Pool;
 
-use crate::{CheckRequest, Engine, EngineError};
+use crate::{CheckRequest, Engine, EngineError, Past};
 
 impl Engine {
     /// Whether the attachment holds its lease and `prevResult` carries its addresses. Addresses that later
@@ -17,7 +17,11 @@ impl Engine {
     /// [`EngineError::CheckFailed`] saying what is missing.
     pub async fn check(self: &Arc<Self>, request: CheckRequest) -> Result<(), EngineError> {
         let _guard = self.locks.lock(&request.attachment).await?;
-        let rows = self.held_now(&request.attachment).await?;
+        let past = Past::Answered(request.addresses.clone());
+        if request.node.is_some() {
+            self.look_for(&request.attachment, &past).await?;
+        }
+        let rows = self.held_now(&request.attachment, request.node.as_deref()).await?;
         let failed = |why: String| EngineError::CheckFailed {
             attachment: request.attachment.to_string(),
             why,

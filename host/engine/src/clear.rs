@@ -134,13 +134,14 @@ impl Engine {
         key: &LeaseKey,
     ) -> tokio::task::JoinHandle<Result<WireLook, EngineError>> {
         let (engine, link, key) = (self.clone(), request.link.clone(), key.clone());
+        let node = Arc::new(self.node_of(request).clone());
         tokio::spawn(async move {
             let (Some(link), Some(wire)) = (link, engine.ports.wire.clone()) else {
                 let why = "this kind of network has no method to ask on the wire".to_owned();
                 return Ok(WireLook::Blind { why });
             };
             let (gateway, controls) = engine.controls_for(&key);
-            let question = WireQuestion { link, address: key.address, gateway, controls };
+            let question = WireQuestion { node, link, address: key.address, gateway, controls };
             engine.run(engine.probes.clone(), move |_| wire.probe(&question)).await
         })
     }

@@ -23,9 +23,10 @@ impl Engine {
     pub async fn del(self: &Arc<Self>, request: DelRequest) -> Result<(), EngineError> {
         let guard = self.locks.lock_for_del(&request.attachment).await?;
         self.settle_doubts().await?;
+        self.look_for(&request.attachment, &request.past).await?;
         let mut tries = 0;
         loop {
-            let mut rows = self.held_by(&request.attachment).await?;
+            let mut rows = self.held_by(&request.attachment, request.node.as_deref()).await?;
             if let Some(instant) = &request.bound_before {
                 rows.retain(|row| self.was_bound_before(&row.lease, instant));
             }
@@ -65,13 +66,13 @@ impl Engine {
         Ok(())
     }
 
-    /// A spooled DEL releases only what was bound before it was spooled, in that boot or an earlier one. What is
-    /// neither certainly is kept: the kernel witness will tell.
+    /// A DEL with an instant releases only what was bound before it, in that boot or an earlier one. What is neither
+    /// certainly is kept: the kernel witness will tell.
     fn was_bound_before(&self, lease: &Lease, instant: &SpoolInstant) -> bool {
         if *lease.node.boot == *instant.boot {
             return lease.bound_boottime_ms < instant.boottime_ms;
         }
-        // The spooled boot is the present one, so the lease's is an earlier one.
-        self.state.lock().ledger.is_present(&instant.boot)
+        // The instant's boot is the present one of the lease's agent, so the lease's is an earlier one.
+        self.state.lock().ledger.is_present(&lease.node.agent, &instant.boot)
     }
 }

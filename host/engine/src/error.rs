@@ -154,7 +154,7 @@ pub enum EngineError {
 }
 
 impl Coded for EngineError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &str {
         match self {
             Self::UnknownPool { .. } => "UNKNOWN_POOL",
             Self::NoPool { .. } => "NO_POOL",

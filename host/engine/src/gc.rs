@@ -75,14 +75,16 @@ impl Engine {
             Status::Bound { since, .. } => now.since(since) >= GC_MIN_AGE,
             _ => false,
         };
+        let node = request.node.as_ref().unwrap_or(&self.options.node);
         let old = {
             let state = self.state.lock();
             let keys = state.ledger.keys_where(is_old);
-            state.ledger.rows_at(&keys, is_old)
+            let mut rows = state.ledger.rows_at(&keys, is_old);
+            rows.retain(|row| state.ledger.node(&row.slot).agent == node.agent);
+            rows
         };
         let valid: HashSet<_> =
             request.valid.iter().map(|(c, i)| (c.as_str(), i.as_str())).collect();
-        let node = request.node.as_ref().unwrap_or(&self.options.node);
         let mut out = Vec::new();
         for at in old {
             let row = self.ports.store.get(&at.key).await?;

@@ -47,6 +47,7 @@ mod suspects;
 mod sweep;
 mod take;
 mod testimony;
+mod verbs;
 mod views;
 mod wait;
 
@@ -57,15 +58,17 @@ pub use error::EngineError;
 pub use explain::Explanation;
 pub use gc::GC_MIN_AGE;
 pub use history::{HistoryRequest, HistoryView, MomentView};
+pub use locks::{AttachmentGuard, AttachmentLocks, Guard};
 pub use objects::{Applied, Change, Deleted};
 pub use reclaim::{RECLAIM_PATIENCE, ReclaimAnswer, Reclaimed};
 pub use release::ReleaseRequest;
 pub use requests::{
-    AddAnswer, AddRequest, Caller, CheckRequest, DelRequest, FixedAddress, GcAnswer, GcRequest,
-    Granted, NetnsRef, SpoolInstant,
+    AddAnswer, AddRequest, AgentCall, Caller, CheckRequest, DelRequest, Facts, FixedAddress,
+    GcAnswer, GcRequest, Granted, NetnsRef, Past, SpoolInstant,
 };
 pub use suspects::{Outlook, SuspectView, Suspects};
 pub use sweep::Swept;
 pub use testimony::Testimony;
+pub use verbs::{EngineVerbs, StatusRequest, Verbs};
 pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};
 pub use wait::MAX_WAITERS;

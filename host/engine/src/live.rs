@@ -6,18 +6,20 @@
 //! however many ask.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tenure_core::ledger::{RowAt, Status};
+use tenure_core::lease::Attachment;
+use tenure_core::ledger::{Print, RowAt, Status};
 use tenure_core::name::PoolName;
-use tenure_store::{Listing, Revision};
+use tenure_store::{Listing, Revision, Selection};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::wait::Shortage;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Past};
 
 /// Lists of one pool begin so far apart.
 const LISTS_APART: Duration = Duration::from_secs(1);
@@ -113,11 +115,41 @@ impl Engine {
         listed
     }
 
+    /// Learns the rows of an attachment that another engine may have written, where `past` says that there may be some of
+    /// which nothing has been heard here.
+    pub(crate) async fn look_for(
+        &self,
+        attachment: &Attachment,
+        past: &Past,
+    ) -> Result<(), EngineError> {
+        let is_known = |address: &IpAddr| {
+            let state = self.state.lock();
+            let rows = state.ledger.of_attachment(Print::attachment(attachment));
+            rows.iter().any(|(key, _)| key.address == *address)
+        };
+        match past {
+            Past::None => return Ok(()),
+            Past::Answered(addresses) if addresses.iter().all(is_known) => return Ok(()),
+            Past::Answered(_) | Past::Unsure => {}
+        }
+        let _gate = self.gate.read().await;
+        let selection = Selection::Attachment(attachment.clone());
+        let Some(listing) = self.ports.store.list(&selection).await? else { return Ok(()) };
+        self.counters.lists.one();
+        let now = self.now();
+        let mut state = self.state.lock();
+        for row in &listing.rows {
+            state.ledger.hear(&row.lease, row.revision.0, now);
+        }
+        Ok(())
+    }
+
     async fn list(&self, pool: &PoolName) -> Result<bool, EngineError> {
         {
             // An import replaces the store first and the ledger afterwards.
             let _gate = self.gate.read().await;
-            let Some(listing) = self.ports.store.list(pool).await? else { return Ok(false) };
+            let selection = Selection::Pool(pool.clone());
+            let Some(listing) = self.ports.store.list(&selection).await? else { return Ok(false) };
             self.counters.lists.one();
             self.learn_listing(pool, listing);
         }

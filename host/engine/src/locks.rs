@@ -15,7 +15,7 @@ const MAX_QUEUE: usize = 16;
 
 /// The locks that are held or waited for; an entry lives as long as somebody needs it.
 #[derive(Debug, Default)]
-pub(crate) struct AttachmentLocks {
+pub struct AttachmentLocks {
     lines: Lines,
 }
 
@@ -35,11 +35,11 @@ struct Line {
 
 /// The right to act on an attachment. A write that has begun keeps a share of it, so that nobody else acts before the
 /// write has ended, even if its caller goes away.
-pub(crate) type AttachmentGuard = Arc<Guard>;
+pub type AttachmentGuard = Arc<Guard>;
 
 /// See [`AttachmentGuard`].
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     attachment: Attachment,
     lines: Lines,
     line: Arc<Line>,
@@ -50,17 +50,21 @@ pub(crate) struct Guard {
 struct Announced(Arc<Line>);
 
 impl AttachmentLocks {
-    pub(crate) async fn lock(
-        &self,
-        attachment: &Attachment,
-    ) -> Result<AttachmentGuard, EngineError> {
+    /// The right to act on the attachment, once those before have given it back.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] where too many wait already.
+    pub async fn lock(&self, attachment: &Attachment) -> Result<AttachmentGuard, EngineError> {
         let mut guard = self.stand_in_line(attachment)?;
         guard.guard = Some(guard.line.lock.clone().lock_owned().await);
         Ok(Arc::new(guard))
     }
 
     /// The same, and an ADD of the attachment that waits for an address is told to give way.
-    pub(crate) async fn lock_for_del(
+    ///
+    /// # Errors
+    /// As of [`AttachmentLocks::lock`].
+    pub async fn lock_for_del(
         &self,
         attachment: &Attachment,
     ) -> Result<AttachmentGuard, EngineError> {
@@ -86,7 +90,7 @@ impl AttachmentLocks {
 
 impl Guard {
     /// Ends when a DEL of the attachment waits for this guard.
-    pub(crate) async fn del_came(&self) {
+    pub async fn del_came(&self) {
         loop {
             let came = self.line.del_came.notified();
             if self.line.dels.load(Ordering::Acquire) > 0 {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tenure_core::lease::{Attachment, Netns, NodeRef, Owner};
-use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
+use tenure_core::lease::{Attachment, Generation, Netns, NodeRef, Owner};
+use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName, SpaceName};
 use tenure_core::objects::{Dns, Route};
-use tenure_core::ports::WireLink;
+use tenure_core::ports::{Kernel, WireLink, WitnessError};
+
+use crate::EngineError;
 
 /// Where the container of a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +24,50 @@ pub enum Caller {
         netns: Option<NetnsRef>,
     },
     /// On the node of an agent, which has found that out.
-    Agent {
-        /// The node, in its present boot.
-        node: Arc<NodeRef>,
-        /// Its namespace; none where the agent cannot tell: the lease is *blind* then.
-        netns: Option<Netns>,
-    },
+    Agent(AgentCall),
+}
+
+/// What an agent tells of the container of an ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentCall {
+    /// The node, in its present boot.
+    pub node: Arc<NodeRef>,
+    /// The namespace of the container; none where the agent cannot tell: the lease is *blind* then.
+    pub netns: Option<Netns>,
+    /// `CLOCK_BOOTTIME` of the node when the ADD came, in milliseconds.
+    pub boottime_ms: u64,
+    /// What the agent knows of earlier ADDs of the attachment.
+    pub past: Past,
+}
+
+/// What is known of earlier ADDs of an attachment by who asks: a replica of the engine may not have heard of their rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Past {
+    /// There was none, or there is only one engine, which knows.
+    #[default]
+    None,
+    /// These addresses were answered, and no DEL of them.
+    Answered(Vec<IpAddr>),
+    /// There may have been some.
+    Unsure,
+}
+
+/// What an API says of a holder that it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Kind of the controlling object, e.g. `StatefulSet`; empty where there is none.
+    pub controller_kind: String,
+    /// Its name.
+    pub controller_name: String,
+    /// The zone of the node; empty where it has none.
+    pub zone: String,
+    /// Labels of the pod.
+    pub pod_labels: BTreeMap<String, String>,
+    /// Labels of its namespace.
+    pub namespace_labels: BTreeMap<String, String>,
+    /// Labels of its node.
+    pub node_labels: BTreeMap<String, String>,
 }
 
 /// `CNI_NETNS` as the plugin saw it.
@@ -48,6 +88,8 @@ pub struct AddRequest {
     pub caller: Caller,
     /// For whom, as far as CNI tells.
     pub owner: Owner,
+    /// What an API says of the owner; none where none knows it.
+    pub facts: Option<Arc<Facts>>,
     /// `cni.args/KEY` and what else CNI tells, by full attribute key.
     pub attributes: BTreeMap<String, String>,
     /// `ipam.pools`: the order of preference per family; empty means every pool that admits the holder.
@@ -64,7 +106,8 @@ pub struct AddRequest {
 }
 
 /// An address that a runtime asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FixedAddress {
     /// The address.
     pub address: IpAddr,
@@ -73,17 +116,23 @@ pub struct FixedAddress {
 }
 
 /// The answer to an ADD: one entry per family, IPv4 first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AddAnswer {
     /// The addresses.
     pub addresses: Vec<Granted>,
 }
 
 /// One address of an answer, with the delivery facts of its pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Granted {
     /// The address with the prefix length of the pool's CIDR.
     pub address: IpNet,
+    /// Its routing domain.
+    pub space: SpaceName,
+    /// Which hold of the address this is.
+    pub generation: Generation,
     /// Its pool.
     pub pool: PoolName,
     /// The pool's gateway.
@@ -99,12 +148,17 @@ pub struct Granted {
 pub struct DelRequest {
     /// Its key.
     pub attachment: Attachment,
-    /// Set when it comes from the spool: it frees only what was bound before this instant.
+    /// The node of the agent that asks: it frees only what is held there. None for this machine.
+    pub node: Option<Arc<NodeRef>>,
+    /// What the agent knows of earlier ADDs of the attachment.
+    pub past: Past,
+    /// Set when it comes from the spool or from an agent: it frees only what was bound before this instant.
     pub bound_before: Option<SpoolInstant>,
 }
 
-/// When a DEL was spooled. It releases only what was bound before that instant in that boot, or in an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When a DEL came. It releases only what was bound before that instant in that boot, or in an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SpoolInstant {
     /// The boot id then.
     pub boot: String,
@@ -117,6 +171,8 @@ pub struct SpoolInstant {
 pub struct CheckRequest {
     /// Its key.
     pub attachment: Attachment,
+    /// The node of the agent that asks; none for this machine.
+    pub node: Option<Arc<NodeRef>>,
     /// All addresses of `prevResult`; later plugins of the chain may have added some.
     pub addresses: Vec<IpAddr>,
 }
@@ -142,4 +198,63 @@ pub struct GcAnswer {
     pub released: Vec<IpAddr>,
     /// Addresses that are not listed but kept, with the reason.
     pub kept: Vec<(IpAddr, String)>,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// The node of the agent; none for this machine.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeRef> {
+        match self {
+            Self::Here { .. } => None,
+            Self::Agent(call) => Some(&call.node),
+        }
+    }
+}
+
+// === impl NetnsRef ===
+
+impl NetnsRef {
+    /// The identity of the namespace; none where it cannot be established: the lease is *blind* then. Blocks for tens of
+    /// microseconds.
+    ///
+    /// # Errors
+    /// [`EngineError::BadNetns`] where there is no network namespace.
+    pub fn identify(
+        &self,
+        kernel: &dyn Kernel,
+        attachment: &Attachment,
+    ) -> Result<Option<Netns>, EngineError> {
+        match kernel.identify(&self.path) {
+            Ok(found) if self.file.is_none_or(|file| file == (found.dev, found.ino)) => {
+                Ok(Some(found))
+            }
+            Ok(_) => {
+                tracing::warn!(
+                    %attachment, path = %self.path.display(),
+                    "the daemon sees another namespace at this path than the plugin: the lease is blind \
+                     (run the daemon in the mount namespace of the runtime)"
+                );
+                Ok(None)
+            }
+            Err(
+                error @ (WitnessError::NoSuchNamespace { .. } | WitnessError::NotANamespace { .. }),
+            ) => Err(EngineError::BadNetns { why: error.to_string() }),
+            Err(error) => {
+                tracing::warn!(%attachment, %error, "the lease is blind: only DEL, boot or an operator frees it");
+                Ok(None)
+            }
+        }
+    }
+}
+
+// === impl DelRequest ===
+
+impl DelRequest {
+    /// A DEL of this machine that frees whatever the attachment holds.
+    #[must_use]
+    pub fn of(attachment: Attachment) -> Self {
+        Self { attachment, node: None, past: Past::None, bound_before: None }
+    }
 }

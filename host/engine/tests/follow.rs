@@ -105,7 +105,7 @@ impl Scene {
 }
 
 async fn del(engine: &Arc<Engine>, container: &str) {
-    let request = DelRequest { attachment: attachment(container), bound_before: None };
+    let request = DelRequest::of(attachment(container));
     engine.del(request).await.unwrap();
 }
 
@@ -427,7 +427,7 @@ async fn a_pool_that_cannot_be_served_hinders_nobody_and_serves_once_it_can() {
     }
 
     let attachment = attachment("c1");
-    scene.engine.del(DelRequest { attachment, bound_before: None }).await.unwrap();
+    scene.engine.del(DelRequest::of(attachment)).await.unwrap();
     scene.engine.delete(ObjectKind::IPPool, &ObjectName::new("p").unwrap()).await.unwrap();
     assert_eq!(served(&scene.engine), ["q", "r"]);
 }

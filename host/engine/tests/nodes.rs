@@ -13,8 +13,10 @@ use serde_json::json;
 use tenure_core::judge::{ApiSays, NodeSays};
 use tenure_core::lease::{Netns, NodeRef};
 use tenure_core::ports::{Census, Kernel, Question, Sight, WitnessError};
+use tenure_core::time::Clock as _;
 use tenure_engine::{
-    AddRequest, Caller, DelRequest, Engine, GcRequest, LeaseView, Options, Ports, SpoolInstant,
+    AddRequest, AgentCall, Caller, DelRequest, Engine, GcRequest, LeaseView, Options, Past, Ports,
+    SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Site, attachment, pod};
 
@@ -80,7 +82,12 @@ impl Cluster {
         kernel.make(container);
         let netns = kernel.identify(&PathBuf::from(container)).ok();
         let request = AddRequest {
-            caller: Caller::Agent { node: Arc::new(node), netns },
+            caller: Caller::Agent(AgentCall {
+                node: Arc::new(node),
+                netns,
+                boottime_ms: self.site.clock.boottime_ms(),
+                past: Past::None,
+            }),
             owner: pod(container, &format!("uid-{container}")),
             ..self.site.request(container)
         };
@@ -251,8 +258,8 @@ async fn a_del_spooled_on_one_node_frees_what_was_bound_before_it_there() {
     let address = cluster.add("n2", "boot-2", "c2").await;
     cluster.hear("n2", "boot-2b");
     let del = |boot: &str| DelRequest {
-        attachment: attachment("c2"),
         bound_before: Some(SpoolInstant { boot: boot.into(), boottime_ms: 0 }),
+        ..DelRequest::of(attachment("c2"))
     };
     cluster.engine.del(del("boot-2")).await.unwrap();
     assert_eq!(cluster.view(address).await.view, "held", "it was spooled before the hold began");

@@ -55,7 +55,7 @@ async fn a_spooled_del_does_not_end_the_hold_of_a_later_repeated_add() {
     let spooled = SpoolInstant { boot: "boot-1".into(), boottime_ms: 1_010_000 };
     site.clock.pass(Duration::from_secs(10));
     site.add("c1").await.unwrap();
-    let del = DelRequest { attachment: attachment("c1"), bound_before: Some(spooled) };
+    let del = DelRequest { bound_before: Some(spooled), ..DelRequest::of(attachment("c1")) };
     site.engine.del(del).await.unwrap();
     assert_eq!(site.held().await, 1, "the runtime attached it again after it had deleted it");
 }
@@ -221,7 +221,7 @@ async fn a_caller_that_goes_away_during_its_del_does_not_open_the_attachment_to_
     let site = Arc::new(Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await);
     site.add("c1").await.unwrap();
     let stalled = site.store.hold().await;
-    let del = site.engine.del(DelRequest { attachment: attachment("c1"), bound_before: None });
+    let del = site.engine.del(DelRequest::of(attachment("c1")));
     assert!(tokio::time::timeout(Duration::from_millis(20), del).await.is_err());
     let add = tokio::spawn({
         let site = site.clone();
@@ -409,7 +409,7 @@ async fn a_census_is_taken_again_if_a_row_changed_under_it() {
     site.kernel.put_on_link("stranger", address);
     let (engine, witness) = started(&site);
     let (other, runtime) = (engine.clone(), tokio::runtime::Handle::current());
-    let del = DelRequest { attachment: attachment("c1"), bound_before: None };
+    let del = DelRequest::of(attachment("c1"));
     *witness.after_census.lock() = Some(Box::new(move || {
         runtime.block_on(other.del(del)).unwrap();
     }));
@@ -481,7 +481,7 @@ async fn doubting_del(
     store.set_gate(Gate::Before);
     let del = tokio::spawn({
         let (engine, attachment) = (engine.clone(), attachment("c1"));
-        async move { engine.del(DelRequest { attachment, bound_before: None }).await }
+        async move { engine.del(DelRequest::of(attachment)).await }
     });
     until(|| store.under_way() > 0).await;
     store.set_gate(Gate::Reads);

@@ -100,9 +100,11 @@ async fn named_pools_fall_back_in_their_order() {
     for container in ["c1", "c2", "c3"] {
         let mut request = site.request(container);
         request.pools = names(&["b", "a"]);
-        got.push(site.add_as(&request).await.map(|a| a[0].to_string()).map_err(|e| e.code()));
+        got.push(
+            site.add_as(&request).await.map(|a| a[0].to_string()).map_err(|e| e.code().to_owned()),
+        );
     }
-    assert_eq!(got, [Ok("10.0.1.0".into()), Ok("10.0.0.0".into()), Err("POOL_EXHAUSTED")]);
+    assert_eq!(got, [Ok("10.0.1.0".into()), Ok("10.0.0.0".into()), Err("POOL_EXHAUSTED".into())]);
     let mut request = site.request("c4");
     request.pools = names(&["nope"]);
     assert_eq!(site.add_as(&request).await.unwrap_err().code(), "UNKNOWN_POOL");
@@ -253,7 +255,7 @@ async fn the_same_pod_name_with_another_uid_is_another_holder() {
 async fn check_wants_the_lease_and_tolerates_what_later_plugins_added() {
     let site = dual("10.0.0.0/24", "fd00::/64").await;
     let check = |addresses: Vec<IpAddr>| {
-        site.engine.check(CheckRequest { attachment: attachment("c1"), addresses })
+        site.engine.check(CheckRequest { attachment: attachment("c1"), node: None, addresses })
     };
     assert_eq!(check(vec![]).await.unwrap_err().code(), "CHECK_FAILED");
     let mut addresses = site.add("c1").await.unwrap();
@@ -297,7 +299,7 @@ async fn an_address_of_another_space_is_not_reused_in_the_space_of_the_pool() {
     before.fixed = vec![FixedAddress { address: ip("10.0.0.9"), prefix: None }];
     site.add_as(&before).await.unwrap();
     let (attachment, bound_before) = (before.attachment, None);
-    site.engine.del(DelRequest { attachment, bound_before }).await.unwrap();
+    site.engine.del(DelRequest { bound_before, ..DelRequest::of(attachment) }).await.unwrap();
     *site.policies.affinity.lock() = Affinity::Reuse(vec![0]);
     assert_ne!(site.add_as(&of_pod("c2")).await.unwrap(), [ip("10.0.0.9")]);
 }
@@ -404,8 +406,8 @@ async fn a_store_that_fails_leaves_the_address_free_and_the_caller_informed() {
 async fn a_spooled_del_frees_only_what_was_bound_before_it_was_spooled() {
     let mut site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
     let spooled = |boot: &str, boottime_ms| DelRequest {
-        attachment: attachment("c1"),
         bound_before: Some(SpoolInstant { boot: boot.into(), boottime_ms }),
+        ..DelRequest::of(attachment("c1"))
     };
     site.clock.pass(Duration::from_secs(10));
     site.add("c1").await.unwrap();

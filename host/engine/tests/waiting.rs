@@ -238,6 +238,6 @@ async fn a_repeated_add_of_a_waiting_one_is_answered_after_it() {
     let again = add_patiently(&site.engine, site.request("c"));
     leave(&site, "a").await;
     assert_eq!(first.await.unwrap().unwrap(), again.await.unwrap().unwrap());
-    let del = DelRequest { attachment: attachment("c"), bound_before: None };
+    let del = DelRequest::of(attachment("c"));
     site.engine.del(del).await.unwrap();
 }

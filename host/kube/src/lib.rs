@@ -62,5 +62,5 @@ mod lease;
 mod store;
 
 pub use crds::{GROUP, VERSION, manifests};
-pub use lease::{LeaseSpec, Selection, Unreadable};
+pub use lease::{LeaseSpec, Unreadable};
 pub use store::{KubeOptions, KubeStore};

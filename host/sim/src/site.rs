@@ -92,7 +92,7 @@ impl Site {
     /// A DEL of this container.
     pub async fn del(&self, container: &str) {
         let attachment = attachment(container);
-        self.engine.del(DelRequest { attachment, bound_before: None }).await.unwrap();
+        self.engine.del(DelRequest::of(attachment)).await.unwrap();
     }
 
     /// An ADD of this container in a namespace of its own, which is made if it does not exist.
@@ -104,6 +104,7 @@ impl Site {
                 netns: Some(NetnsRef { path: PathBuf::from(container), file: None }),
             },
             owner: Owner::default(),
+            facts: None,
             attributes: BTreeMap::new(),
             pools: Vec::new(),
             fixed: Vec::new(),

@@ -18,11 +18,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 use tenure_core::lease::{Epoch, Lease, LeaseKey};
-use tenure_core::name::{ObjectName, PoolName};
+use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_store::{
     BoxFuture, Change, Changes, Contents, Fault, Identity, ImportMode, Listing, Revision, Row,
-    Store, StoreError, Write,
+    Selection, Store, StoreError, Write,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -357,7 +357,7 @@ impl Store for SimStore {
 
     fn list<'a>(
         &'a self,
-        pool: &'a PoolName,
+        selection: &'a Selection,
     ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
         Box::pin(async move {
             if !self.state.lock().is_shared {
@@ -368,7 +368,16 @@ impl Store for SimStore {
             // Its moment is before the gate: the answer is what waits there.
             let (revision, mut rows) = (self.identity().revision, Vec::new());
             self.scan(&mut |row| rows.push(row))?;
-            rows.retain(|row| row.lease.pool == *pool);
+            rows.retain(|Row { lease, .. }| match selection {
+                Selection::Pool(pool) => lease.pool == *pool,
+                Selection::Attachment(attachment) => lease.attachment == *attachment,
+                Selection::Node(node) => *lease.node.name == **node,
+                Selection::Key { network, ifname, family, key } => {
+                    let at = &lease.attachment;
+                    (&at.network, &at.ifname, lease.key().family()) == (network, ifname, *family)
+                        && lease.sticky.as_ref().is_some_and(|sticky| *sticky.key == **key)
+                }
+            });
             let waits = Waits::new(self);
             self.pass_gate(Gate::Reads).await;
             drop(waits);

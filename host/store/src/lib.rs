@@ -33,6 +33,6 @@ pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
 pub use port::{
     Acceptance, BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing,
-    Refusal, Revision, Row, Store, StoreError, Write,
+    Refusal, Revision, Row, Selection, Store, StoreError, Write,
 };
 pub use transfer::{ExportFormat, Exported, export, read_export};

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 
+use tenure_core::address::Family;
 use tenure_core::error::{Coded, Kind};
 use tenure_core::history::{Entry, Kept};
-use tenure_core::lease::{Epoch, Lease, LeaseKey};
-use tenure_core::name::{ObjectName, PoolName};
+use tenure_core::lease::{Attachment, Epoch, Lease, LeaseKey};
+use tenure_core::name::{IfName, NetworkName, ObjectName, PoolName};
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_core::time::WallMs;
 
@@ -148,6 +149,28 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// Which rows to list. They are found by hints, such as hashes that may meet: the caller compares the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// What this attachment holds or held last.
+    Attachment(Attachment),
+    /// All that were written for a pool of this name.
+    Pool(PoolName),
+    /// All of a node, by its name.
+    Node(String),
+    /// What is held or kept for a sticky key.
+    Key {
+        /// The CNI network.
+        network: NetworkName,
+        /// The interface in the container.
+        ifname: IfName,
+        /// The family.
+        family: Family,
+        /// The key.
+        key: String,
+    },
+}
+
 /// Rows as they stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
@@ -213,13 +236,12 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// All rows that were written for a pool of this name, as durably stored now; none where nobody else writes, and the
-    /// caller knows them all.
+    /// The rows of a selection, as durably stored now; none where nobody else writes, and the caller knows them all.
     fn list<'a>(
         &'a self,
-        pool: &'a PoolName,
+        selection: &'a Selection,
     ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
-        let _ = pool;
+        let _ = selection;
         Box::pin(std::future::ready(Ok(None)))
     }
 

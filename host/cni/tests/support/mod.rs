@@ -8,11 +8,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use tenure_cni::{Handle, Options, Service, StatusRequest, Verbs};
+use tenure_cni::{Handle, Options, Service};
 use tenure_core::error::{Coded, Kind};
 use tenure_core::objects::{Dns, Route};
 use tenure_engine::{
-    AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest, Granted,
+    AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest, Granted, StatusRequest,
+    Verbs,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -137,6 +138,8 @@ pub fn granted_v4() -> Granted {
     };
     Granted {
         address: "10.6.0.5/16".parse().unwrap(),
+        space: Default::default(),
+        generation: Default::default(),
         pool: "blue-v4".parse().unwrap(),
         gateway: Some("10.6.0.1".parse().unwrap()),
         routes: vec![route("0.0.0.0/0"), rich],
@@ -152,6 +155,8 @@ pub fn granted_v4() -> Granted {
 pub fn granted_v6() -> Granted {
     Granted {
         address: "fd00:6::5/64".parse().unwrap(),
+        space: Default::default(),
+        generation: Default::default(),
         pool: "blue-v6".parse().unwrap(),
         gateway: None,
         routes: vec![],

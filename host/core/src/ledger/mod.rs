@@ -132,10 +132,10 @@ impl Ledger {
         self.nodes.home(node)
     }
 
-    /// Whether it is the present boot of an agent that has spoken.
+    /// Whether it is the present boot of this agent, which has spoken.
     #[must_use]
-    pub fn is_present(&self, boot: &str) -> bool {
-        self.nodes.is_present(boot)
+    pub fn is_present(&self, agent: &str, boot: &str) -> bool {
+        self.nodes.is_present(agent, boot)
     }
 
     /// The node and boot in which the hold of a row began.

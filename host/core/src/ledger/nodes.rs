@@ -49,9 +49,9 @@ impl Nodes {
         self.present.insert(node.agent.clone(), node.boot.clone()) != Some(node.boot.clone())
     }
 
-    /// Whether it is the present boot of an agent that has spoken.
-    pub(super) fn is_present(&self, boot: &str) -> bool {
-        self.present.values().any(|present| **present == *boot)
+    /// Whether it is the present boot of this agent, which has spoken.
+    pub(super) fn is_present(&self, agent: &str, boot: &str) -> bool {
+        self.present.get(agent).is_some_and(|present| **present == *boot)
     }
 
     pub(super) fn home(&self, node: &NodeRef) -> Home {

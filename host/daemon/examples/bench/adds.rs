@@ -69,7 +69,7 @@ pub(crate) async fn pool_size(site: &Folders) {
                 let container = format!("c{run}-{round}");
                 engine.add(request(&container)).await.unwrap();
                 let attachment = attachment(&container);
-                engine.del(DelRequest { attachment, bound_before: None }).await.unwrap();
+                engine.del(DelRequest::of(attachment)).await.unwrap();
             }
             figures.push(begun.elapsed().as_secs_f64() * 1e6 / ROUNDS as f64);
         }

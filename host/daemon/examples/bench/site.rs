@@ -93,6 +93,7 @@ pub(crate) fn request(container: &str) -> AddRequest {
         attachment: attachment(container),
         caller: Caller::Here { netns: Some(NetnsRef { path: NETNS.into(), file: None }) },
         owner: Owner::default(),
+        facts: None,
         attributes: std::collections::BTreeMap::new(),
         pools: Vec::new(),
         fixed: Vec::new(),

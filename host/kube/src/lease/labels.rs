@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 use tenure_core::address::Family;
 use tenure_core::lease::{Attachment, Lease};
-use tenure_core::name::{IfName, NetworkName, PoolName};
+use tenure_core::name::{IfName, NetworkName};
+use tenure_store::Selection;
 
 const POOL: &str = "tenure.dev/pool";
 const SPACE: &str = "tenure.dev/space";
@@ -18,39 +19,14 @@ const KEY: &str = "tenure.dev/key";
 /// The longest label value that Kubernetes takes.
 const LONGEST: usize = 63;
 
-/// Which leases a live LIST shall answer. Labels are hints, as hashes may meet: the caller compares the records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// What this attachment holds or held last.
-    Attachment(Attachment),
-    /// All of a pool.
-    Pool(PoolName),
-    /// All of a node, by its name.
-    Node(String),
-    /// What is held or kept for a sticky key.
-    Key {
-        /// The CNI network.
-        network: NetworkName,
-        /// The interface in the container.
-        ifname: IfName,
-        /// The family.
-        family: Family,
-        /// The key.
-        key: String,
-    },
-}
-
-// === impl Selection ===
-
-impl Selection {
-    pub(crate) fn selector(&self) -> String {
-        match self {
-            Self::Attachment(attachment) => format!("{ATTACHMENT}={}", of_attachment(attachment)),
-            Self::Pool(pool) => format!("{POOL}={}", value(pool.as_str())),
-            Self::Node(node) => format!("{NODE}={}", value(node)),
-            Self::Key { network, ifname, family, key } => {
-                format!("{KEY}={}", of_key(network, ifname, *family, key))
-            }
+/// The label selector of a live LIST. Labels are hints, as hashes may meet: the caller compares the records.
+pub(crate) fn selector(selection: &Selection) -> String {
+    match selection {
+        Selection::Attachment(attachment) => format!("{ATTACHMENT}={}", of_attachment(attachment)),
+        Selection::Pool(pool) => format!("{POOL}={}", value(pool.as_str())),
+        Selection::Node(node) => format!("{NODE}={}", value(node)),
+        Selection::Key { network, ifname, family, key } => {
+            format!("{KEY}={}", of_key(network, ifname, *family, key))
         }
     }
 }

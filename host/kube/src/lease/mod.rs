@@ -4,7 +4,6 @@ mod labels;
 mod name;
 mod spec;
 
-pub use labels::Selection;
-pub(crate) use labels::labels;
+pub(crate) use labels::{labels, selector};
 pub(crate) use name::name;
 pub use spec::{LeaseSpec, Unreadable};

@@ -22,11 +22,11 @@ use std::time::Duration;
 use kube::{Client, Config};
 use parking_lot::Mutex;
 use tenure_core::lease::{Epoch, LeaseKey};
-use tenure_core::name::{ObjectName, PoolName};
+use tenure_core::name::ObjectName;
 use tenure_core::objects::{BadObject, Object, ObjectKind};
 use tenure_store::{
     Acceptance, BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Refusal, Revision,
-    Row, Store, StoreError, Write,
+    Row, Selection, Store, StoreError, Write,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -36,7 +36,6 @@ use self::feed::Feed;
 use self::life::{Life, Lives};
 use self::objects::{Objects, Told};
 use self::rows::Rows;
-use crate::lease::Selection;
 
 /// Settings of the store.
 #[derive(Debug, Clone)]
@@ -232,10 +231,9 @@ impl Store for KubeStore {
 
     fn list<'a>(
         &'a self,
-        pool: &'a PoolName,
+        selection: &'a Selection,
     ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
-        let selection = Selection::Pool(pool.clone());
-        Box::pin(async move { self.select(selection).await.map(Some) })
+        Box::pin(async move { self.select(selection.clone()).await.map(Some) })
     }
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>> {

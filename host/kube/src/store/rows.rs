@@ -20,12 +20,12 @@ use kube::api::{
 };
 use kube::core::Status;
 use tenure_core::lease::{Lease, LeaseKey};
-use tenure_store::{Listing, Revision, Row, StoreError};
+use tenure_store::{Listing, Revision, Row, Selection, StoreError};
 
 use super::calls::{Calls, Failure, Patience, refused};
 use super::known::Known;
 use crate::crds::{GROUP, VERSION};
-use crate::lease::{LeaseSpec, Selection, labels, name};
+use crate::lease::{LeaseSpec, labels, name, selector};
 
 /// The random mark of a write. It tells a write of ours, whose answer was lost, from what others wrote; and it makes each
 /// write a change, where the API server would keep the version of an object that is written again as it is.
@@ -184,7 +184,7 @@ impl Rows {
         selection: &Selection,
         patience: &mut Patience,
     ) -> Result<Listing, StoreError> {
-        let mut params = ListParams::default().labels(&selection.selector()).limit(PAGE);
+        let mut params = ListParams::default().labels(&selector(selection)).limit(PAGE);
         let (mut rows, mut revision) = (Vec::new(), None);
         loop {
             let page = self.list(&params, patience).await?;

@@ -49,7 +49,7 @@ async fn add(engine: &Arc<Engine>, request: AddRequest) {
 }
 
 async fn del(engine: &Arc<Engine>, container: &str) {
-    let request = DelRequest { attachment: attachment(container), bound_before: None };
+    let request = DelRequest::of(attachment(container));
     engine.del(request).await.unwrap();
 }
 

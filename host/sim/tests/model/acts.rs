@@ -329,7 +329,7 @@ impl Machine {
                 let attachment = cast(*who).attachment.clone();
                 let held = self.model.held_by(&attachment).map(|(at, _)| key(at).address);
                 let addresses = held.skip(usize::from(!*right)).collect();
-                Call::Check(CheckRequest { attachment, addresses })
+                Call::Check(CheckRequest { attachment, node: None, addresses })
             }
             Verb::Gc { listed, allow_empty } => Call::Gc(gc(*listed, *allow_empty)),
             Verb::Sweep => Call::Sweep,
@@ -367,6 +367,7 @@ impl Machine {
             attachment: actor.attachment.clone(),
             caller: Caller::Here { netns },
             owner: actor.owner.clone(),
+            facts: None,
             attributes: attributes(add),
             pools: named(add.pools),
             fixed: fixed(&add.wish),
@@ -423,7 +424,7 @@ enum Sent {
 }
 
 fn del(who: u8, bound_before: Option<SpoolInstant>) -> DelRequest {
-    DelRequest { attachment: cast(who).attachment.clone(), bound_before }
+    DelRequest { bound_before, ..DelRequest::of(cast(who).attachment.clone()) }
 }
 
 fn gc(listed: u16, allow_empty: bool) -> GcRequest {

@@ -181,6 +181,7 @@ impl Machine {
                 netns: Some(NetnsRef { path: PathBuf::from(path), file: None }),
             },
             owner: Owner::default(),
+            facts: None,
             attributes: BTreeMap::new(),
             pools: vec![PoolName::new(PLACES[pool].name).unwrap()],
             fixed: Vec::new(),

@@ -40,7 +40,7 @@ pub fn from_seed(seed: u64) -> Vec<Op> {
 pub struct Ran {
     pub trace: Vec<String>,
     /// What it came to, and how often.
-    pub reached: BTreeMap<&'static str, u64>,
+    pub reached: BTreeMap<String, u64>,
     /// The step that failed, and why.
     pub outcome: Result<(), (usize, Breach)>,
 }

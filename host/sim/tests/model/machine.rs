@@ -477,7 +477,11 @@ impl Machine {
         }
         for (attachment, claim) in &self.model.claims {
             let addresses = claim.addresses.iter().map(|at| key(*at).address).collect();
-            let request = tenure_engine::CheckRequest { attachment: attachment.clone(), addresses };
+            let request = tenure_engine::CheckRequest {
+                attachment: attachment.clone(),
+                node: None,
+                addresses,
+            };
             let held = self.model.held_by(attachment).count() == claim.addresses.len();
             let check = self.process.runtime.block_on(self.process.engine.check(request));
             let whole = self

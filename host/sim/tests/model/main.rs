@@ -110,7 +110,7 @@ const WORTH: [&str; 35] = [
 
 #[test]
 fn histories_come_to_all_that_they_are_for() {
-    let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 1..=300 {
         for (what, times) in run(&from_seed(seed), On::Memory, Trace::default()).reached {
             *reached.entry(what).or_default() += times;

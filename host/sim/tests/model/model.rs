@@ -81,7 +81,7 @@ pub struct Model {
     /// The pools of an export that is put in the place of the store while no daemon runs.
     pub restoring: Option<std::rc::Rc<Pools>>,
     /// What this history came to, and how often.
-    reached: RefCell<BTreeMap<&'static str, u64>>,
+    reached: RefCell<BTreeMap<String, u64>>,
 }
 
 // === impl Model ===
@@ -110,11 +110,15 @@ impl Model {
     }
 
     /// The history came to something worth a history.
-    pub fn reach(&self, what: &'static str) {
-        *self.reached.borrow_mut().entry(what).or_default() += 1;
+    pub fn reach(&self, what: &str) {
+        let mut reached = self.reached.borrow_mut();
+        match reached.get_mut(what) {
+            Some(times) => *times += 1,
+            None => drop(reached.insert(what.to_owned(), 1)),
+        }
     }
 
-    pub fn reached(&self) -> BTreeMap<&'static str, u64> {
+    pub fn reached(&self) -> BTreeMap<String, u64> {
         self.reached.borrow().clone()
     }
 

@@ -40,6 +40,7 @@ fn on_bridge() -> WireLink {
 /// Asks for number 7, with number 1 as the gateway.
 fn question(link: WireLink, family: u8, controls: &[u16]) -> WireQuestion {
     WireQuestion {
+        node: Default::default(),
         link,
         address: ip(family, 7),
         gateway: Some(ip(family, 1)),

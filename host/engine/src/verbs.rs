@@ -1,10 +1,15 @@
-//! What the server drives: the five verbs, whoever implements them.
+//! What the CNI server drives: the five verbs, whoever implements them: the engine in this process, or an agent that
+//! asks one elsewhere.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tenure_core::error::Coded;
 use tenure_core::name::{NetworkName, PoolName};
-use tenure_engine::{AddAnswer, AddRequest, CheckRequest, DelRequest, GcAnswer, GcRequest};
+
+use crate::{
+    AddAnswer, AddRequest, CheckRequest, DelRequest, Engine, EngineError, GcAnswer, GcRequest,
+};
 
 /// The verbs of CNI, free of CNI's versions and shapes.
 ///
@@ -52,4 +57,43 @@ pub struct StatusRequest {
     /// `ipam.statusOnExhaustion`: fail also when these pools are exhausted. Off by default, for a failure
     /// makes the whole node NotReady.
     pub on_exhaustion: bool,
+}
+
+/// The engine as the server drives it.
+#[derive(Debug, Clone)]
+pub struct EngineVerbs(Arc<Engine>);
+
+// === impl EngineVerbs ===
+
+impl EngineVerbs {
+    /// The verbs of this engine.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self(engine)
+    }
+}
+
+impl Verbs for EngineVerbs {
+    type Error = EngineError;
+
+    async fn add(&self, request: AddRequest) -> Result<AddAnswer, EngineError> {
+        self.0.add(request).await
+    }
+
+    async fn del(&self, request: DelRequest) -> Result<(), EngineError> {
+        self.0.del(request).await
+    }
+
+    async fn check(&self, request: CheckRequest) -> Result<(), EngineError> {
+        self.0.check(request).await
+    }
+
+    async fn gc(&self, request: GcRequest) -> Result<GcAnswer, EngineError> {
+        self.0.gc(request).await
+    }
+
+    async fn status(&self, request: StatusRequest) -> Result<(), EngineError> {
+        let exhausted = request.on_exhaustion.then_some((&request.network, &*request.pools));
+        self.0.status(exhausted)
+    }
 }
