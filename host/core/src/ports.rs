@@ -13,7 +13,7 @@ use crate::decision::{
 };
 use crate::error::Coded;
 use crate::judge::{ApiSays, NodeSays};
-use crate::lease::{Netns, NodeRef};
+use crate::lease::{Netns, NodeRef, Owner};
 use crate::name::{Digest, IfName, ObjectName};
 use crate::objects::PolicySpec;
 
@@ -173,6 +173,8 @@ pub struct Question {
     pub node: Arc<NodeRef>,
     /// Its namespace, where that is known.
     pub netns: Option<Netns>,
+    /// For whom it holds; none where that is not known without reading the row.
+    pub owner: Option<Owner>,
     /// An address of which to say whether it stands on a link of the namespace: costs a listing of its links.
     pub address: Option<IpAddr>,
 }

@@ -185,8 +185,12 @@ impl Engine {
             Home::EarlierBoot => return Ok(OldHome::Rebooted),
             Home::Here => {}
         }
-        let question =
-            Question { node: Arc::new(lease.node.clone()), netns: lease.netns, address: None };
+        let question = Question {
+            node: Arc::new(lease.node.clone()),
+            netns: lease.netns,
+            owner: Some(lease.owner.clone()),
+            address: None,
+        };
         let sights = self.blocking(move |engine| engine.ports.kernel.look_at(&[question])).await?;
         Ok(match sights.first().map(|sight| sight.namespace) {
             Some(NetnsLook::Gone) => OldHome::Gone,

@@ -16,7 +16,7 @@ use tenure_core::lease::{Lease, LeaseKey};
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::objects::{PoolLimits, PoolSpec, UnfencedReclaim};
 use tenure_core::ports::{NetnsLook, Question, Sight};
-use tenure_store::Row;
+use tenure_store::{Revision, Row};
 
 use crate::candidates::saturate;
 use crate::{Engine, EngineError};
@@ -79,15 +79,21 @@ impl Engine {
         if rows.is_empty() {
             return Vec::new();
         }
-        let questions: Vec<Question> = {
+        let nodes: Vec<_> = {
             let state = self.state.lock();
-            let ask = |row: &RowAt| Question {
-                node: state.ledger.node(&row.slot),
-                netns: row.slot.netns,
-                address: asks_link(row).then_some(row.key.address),
-            };
-            rows.iter().map(ask).collect()
+            rows.iter().map(|row| state.ledger.node(&row.slot)).collect()
         };
+        let owner = |row: &RowAt| {
+            let known = self.ports.store.recall(&row.key, Revision(row.slot.revision));
+            known.map(|row| row.lease.owner)
+        };
+        let ask = |(row, node): (&RowAt, _)| Question {
+            node,
+            netns: row.slot.netns,
+            owner: owner(row),
+            address: asks_link(row).then_some(row.key.address),
+        };
+        let questions: Vec<Question> = rows.iter().zip(nodes).map(ask).collect();
         self.ports.kernel.look_at(&questions)
     }
 

@@ -172,6 +172,7 @@ async fn an_allocator_looks_at_the_kernel_of_the_agent_and_hears_of_ends() {
     let question = |node: &Arc<NodeRef>| Question {
         node: node.clone(),
         netns: Some(netns),
+        owner: None,
         address: Some(ip("10.0.0.1")),
     };
     let other_boot = Arc::new(NodeRef { boot: "boot-0".into(), ..(*node).clone() });

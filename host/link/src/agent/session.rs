@@ -173,6 +173,7 @@ fn look(ports: &Ports, asked: &[Asked]) -> Vec<Seen> {
     let question = |asked: &Asked| Question {
         node: node.clone(),
         netns: Some(asked.netns),
+        owner: None,
         address: asked.address,
     };
     let questions: Vec<Question> = asked.iter().map(question).collect();

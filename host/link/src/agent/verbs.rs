@@ -92,8 +92,12 @@ impl Inner {
     fn forget_the_dead(&self) {
         let held = self.acknowledged.all();
         let node = Arc::new(self.options.node.clone());
-        let question =
-            |held: &Held| Question { node: node.clone(), netns: held.netns, address: None };
+        let question = |held: &Held| Question {
+            node: node.clone(),
+            netns: held.netns,
+            owner: None,
+            address: None,
+        };
         let questions: Vec<Question> = held.iter().map(question).collect();
         if questions.is_empty() {
             return;
