@@ -58,9 +58,17 @@
 //! not a set), I12 (bounded requests and commits), I14 (a field that is not known is an error).
 
 mod crds;
+mod facts;
 mod lease;
+mod live;
 mod store;
+mod witness;
 
 pub use crds::{GROUP, VERSION, manifests};
 pub use lease::{LeaseSpec, Unreadable};
+pub use facts::{
+    Controller, Deletion, Facts, FactsOptions, NamespaceFacts, NodeFacts, OUT_OF_SERVICE, PodFacts,
+    Restart, Texts, Unread,
+};
 pub use store::{KubeOptions, KubeStore};
+pub use witness::{NodeOptions, NodeWitness, PodWitness};
