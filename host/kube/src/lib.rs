@@ -1,7 +1,7 @@
 //! Kubernetes mode: custom resources, and the store on the Kubernetes API.
 //!
 //! What it is not: it decides nothing, as no store does. It remembers rows, but answers no question from memory that asks what
-//! stands in the store. The `api` and `node` witnesses and the leader come with the allocator.
+//! stands in the store. The `api` and `node` witnesses come with the allocator.
 //!
 //! ```text
 //! crds         the custom resources from core's own types, CEL rules, the guard on leases -> deploy/crds
@@ -14,6 +14,9 @@
 //! store/objects  pools, reservations and policies
 //! store/life   id and epoch, in one ConfigMap
 //! store/import an import that is all or nothing to whoever opens the store
+//! leader       who of the allocators is asked first: a preference, by a Lease
+//! replicas     where the allocators are: EndpointSlices
+//! trust        Tenure's CA and its bundle; reviews of agents' tokens
 //! ```
 //!
 //! # What is promised of one row
@@ -59,16 +62,25 @@
 
 mod crds;
 mod facts;
+mod leader;
 mod lease;
 mod live;
+mod replicas;
 mod store;
+mod trust;
 mod witness;
 
 pub use crds::{GROUP, VERSION, manifests};
-pub use lease::{LeaseSpec, Unreadable};
 pub use facts::{
     Controller, Deletion, Facts, FactsOptions, NamespaceFacts, NodeFacts, OUT_OF_SERVICE, PodFacts,
     Restart, Texts, Unread,
 };
+pub use leader::{Leader, LeaderOptions, Leadership};
+pub use lease::{LeaseSpec, Unreadable};
+pub use replicas::{Replicas, ReplicasError};
 pub use store::{KubeOptions, KubeStore};
+pub use trust::{
+    Authority, AuthorityError, AuthorityOptions, Refusal, ReviewError, ReviewOptions, Reviewed,
+    Reviewer, SERVER_NAME, ServingFiles, TrustBundle, TrustError,
+};
 pub use witness::{NodeOptions, NodeWitness, PodWitness};

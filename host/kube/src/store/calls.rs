@@ -152,7 +152,7 @@ pub(crate) fn refused(act: &'static str, status: &Status) -> StoreError {
 }
 
 /// A quarter more or less, so that replicas do not knock in step.
-pub(super) fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(0) % 500;
     pause.saturating_mul(750 + random) / 1000
 }

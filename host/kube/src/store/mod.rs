@@ -3,7 +3,7 @@
 //! It has a thread and a runtime of its own, as the file store has its writer: a commit that has begun is carried to its
 //! end even if the caller goes away, and what the port asks for without `async` can wait for it from anywhere.
 
-mod calls;
+pub(crate) mod calls;
 mod feed;
 mod import;
 mod known;

@@ -10,14 +10,19 @@
 )]
 
 mod admission;
+mod authority;
 mod contract;
+mod endpoints;
 mod faults;
 mod follow;
 mod front;
 mod killed;
 mod lab;
+mod leader;
 mod objects;
 mod rate;
+mod relay;
 mod replicas;
+mod review;
 mod sets;
 mod writes;
