@@ -114,7 +114,7 @@ pub struct Authority {
 
 enum Source {
     Own {
-        objects: Objects,
+        objects: Box<Objects>,
         /// The CA that was read last, to sign with while the API server is away.
         present: Mutex<Option<Ca>>,
     },
@@ -173,7 +173,7 @@ impl Authority {
         let source = match options.serving_files.clone() {
             Some(files) => Source::Files(Files::new(files)),
             None => Source::Own {
-                objects: Objects::new(client, &options.namespace, options.call_deadline),
+                objects: Box::new(Objects::new(client, &options.namespace, options.call_deadline)),
                 present: Mutex::new(None),
             },
         };

@@ -29,7 +29,7 @@ pub struct TrustBundle {
 
 #[derive(Debug)]
 enum Source {
-    Map { api: Api<ConfigMap>, calls: Calls },
+    Map { api: Box<Api<ConfigMap>>, calls: Calls },
     File(PathBuf),
 }
 
@@ -75,7 +75,7 @@ impl TrustBundle {
     /// It is not there, the API server cannot be reached or refuses, or it holds no certificate.
     pub async fn open(client: Client, namespace: &str) -> Result<Self, TrustError> {
         let calls = Calls::new(CALL_DEADLINE, 1);
-        Self::of(Source::Map { api: Api::namespaced(client, namespace), calls }).await
+        Self::of(Source::Map { api: Box::new(Api::namespaced(client, namespace)), calls }).await
     }
 
     /// A bundle that somebody else keeps in a file, in PEM: where the allocators serve files, too.

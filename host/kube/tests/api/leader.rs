@@ -33,9 +33,10 @@ impl Replica {
     }
 
     async fn until(&mut self, what: &str, condition: impl FnMut(&Leader) -> bool) -> Leader {
-        let waited = timeout(PATIENCE, self.leader.wait_for(condition)).await;
-        waited.unwrap_or_else(|_| panic!("{} never came to see: {what}", self.identity));
-        self.leader.borrow().clone()
+        match timeout(PATIENCE, self.leader.wait_for(condition)).await {
+            Ok(seen) => seen.unwrap().clone(),
+            Err(_) => panic!("{} never came to see: {what}", self.identity),
+        }
     }
 
     async fn until_leading(&mut self) {
