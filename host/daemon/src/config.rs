@@ -1,5 +1,6 @@
 //! The configuration: TOML, every path a setting, unknown keys refused with their position.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,12 @@ const DEFAULT_FILE: &str = "/etc/tenure/tenured.toml";
 const MIN_SWEEP: Duration = Duration::from_millis(200);
 /// A zombie whose end nobody told is found by the next sweep only.
 const MAX_SWEEP: Duration = Duration::from_secs(3600);
+/// Below two heartbeats a single one that is late would count.
+const MIN_LOST: Duration = Duration::from_secs(10);
+/// A node that is off would keep its addresses for longer than any rebuild takes.
+const MAX_LOST: Duration = Duration::from_secs(3600);
+/// Where allocators listen for agents.
+const AGENTS_PORT: u16 = 7417;
 /// `sun_path` of a socket address has 108 bytes, the last of them NUL.
 const MAX_SOCKET_BYTES: usize = 107;
 /// 64 GiB: more than any store of ours is large.
@@ -44,6 +51,54 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) reclaim: Reclaim,
     pub(crate) store: StoreSettings,
+    pub(crate) cluster: Cluster,
+    pub(crate) agent: AgentSettings,
+    pub(crate) allocator: AllocatorSettings,
+    pub(crate) nodes: Nodes,
+}
+
+/// The Kubernetes cluster, for agents and allocators.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    /// The namespace of Tenure.
+    pub(crate) namespace: String,
+    /// How to reach the API server; by default as Kubernetes tells every pod.
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// The agent of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct AgentSettings {
+    /// Where the allocators are; by default the endpoints of their Service.
+    pub(crate) allocators: Vec<SocketAddr>,
+    /// The token that says which node the agent is of, for the audience `tenure-allocator`.
+    pub(crate) token: PathBuf,
+    /// CAs of the allocators in PEM; by default their ConfigMap.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// An allocator.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct AllocatorSettings {
+    /// Where agents connect.
+    pub(crate) listen: SocketAddr,
+    /// Its name among the replicas; by default that of its pod, or the host name.
+    pub(crate) name: Option<String>,
+    /// Certificate and key, in PEM, that somebody else keeps (cert-manager); by default Tenure has a CA of its own.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key.
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// The nodes of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Nodes {
+    /// A node whose agent and node lease are silent for so long is lost.
+    pub(crate) lost_after: Span,
 }
 
 /// The side of the CNI plugin.
@@ -118,7 +173,37 @@ impl Default for Config {
             log: Log::default(),
             reclaim: Reclaim::default(),
             store: StoreSettings::default(),
+            cluster: Cluster::default(),
+            agent: AgentSettings::default(),
+            allocator: AllocatorSettings::default(),
+            nodes: Nodes::default(),
         }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { namespace: "tenure-system".to_owned(), kubeconfig: None }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        let token = "/var/run/secrets/tenure/token".into();
+        Self { allocators: Vec::new(), token, ca: None }
+    }
+}
+
+impl Default for AllocatorSettings {
+    fn default() -> Self {
+        let listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, AGENTS_PORT));
+        Self { listen, name: None, certificate: None, key: None }
+    }
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self { lost_after: Span(tenure_core::defaults::LOST) }
     }
 }
 
@@ -199,12 +284,31 @@ impl Config {
         Ok(toml::from_str(text)?)
     }
 
+    /// The name of an allocator among the replicas.
+    pub(crate) fn allocator_name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let pod = || std::env::var("POD_NAME").ok();
+        self.allocator.name.clone().or_else(pod).unwrap_or_else(host)
+    }
+
     /// Every setting that can be judged without starting anything; the error names its key.
     fn check(&self) -> anyhow::Result<()> {
         log::filter(&self.log.level)?;
+        self.check_cluster()?;
         self.check_folders()?;
         self.check_sockets()?;
         self.check_figures()
+    }
+
+    fn check_cluster(&self) -> anyhow::Result<()> {
+        if self.allocator.certificate.is_some() != self.allocator.key.is_some() {
+            bail!("allocator.certificate and allocator.key belong together; set both or neither");
+        }
+        let lost = self.nodes.lost_after;
+        if !(MIN_LOST..=MAX_LOST).contains(&lost.0) {
+            bail!("nodes.lostAfter is {lost}; it must be from 10s to 1h");
+        }
+        Ok(())
     }
 
     fn check_folders(&self) -> anyhow::Result<()> {
@@ -316,6 +420,8 @@ mod tests {
             ("[store]\ncacheMib = 0", "store.cacheMib is 0; it must be from 1 to 65536"),
             ("[store]\ncacheMib = 65537", "store.cacheMib is 65537"),
             ("[store]\nrowsKept = 999", "store.rowsKept is 999; it must be at least 1000"),
+            ("[nodes]\nlostAfter = \"9s\"", "nodes.lostAfter is 9s; it must be from 10s to 1h"),
+            ("[allocator]\nkey = \"k.pem\"", "belong together"),
             ("[store]\nhistoryEvents = 999", "must be from 1000 to 1000000, or 0 for no history"),
             ("[store]\nhistoryEvents = 1000001", "store.historyEvents is 1000001; it must be from"),
         ] {

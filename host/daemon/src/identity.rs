@@ -78,7 +78,7 @@ pub(crate) fn node(name: Option<&str>, remembered: &Remembered) -> NodeRef {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     NodeRef {
-        name: name.unwrap_or(&host).into(),
+        name: name.map_or_else(|| std::env::var("NODE_NAME").unwrap_or(host), str::to_owned).into(),
         uid: "".into(),
         agent: format!("{}/{}", remembered.id, machine.trim()).into(),
         boot: remembered.boot.as_str().into(),

@@ -5,6 +5,7 @@
 
 mod args;
 mod clock;
+mod cluster;
 mod config;
 mod high_water;
 mod identity;

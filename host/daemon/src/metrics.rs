@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tenure_api::{Api, ApiOptions, MetricFamily, MetricKind, MetricValue, Sample, Service};
 use tenure_cni::{Metrics, Reading, VerbReading};
 use tenure_engine::Engine;
+use tenure_link::allocator::Sessions;
 
 use crate::config::Config;
 
@@ -17,6 +18,26 @@ pub(crate) fn admin(
         metrics: vec![Arc::new(move || families(&cni.read()))],
         ..ApiOptions::default()
     };
+    let api = Api::new(engine.clone(), options);
+    Service::bind(tenure_api::Options::new(&config.admin.socket), api)
+}
+
+/// The admin API of an allocator.
+pub(crate) fn allocator(
+    config: &Config,
+    engine: &Arc<Engine>,
+    sessions: Arc<Sessions>,
+) -> Result<Service, tenure_api::ApiError> {
+    let connected = move || {
+        let count = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
+        vec![MetricFamily {
+            name: "tenure_agents_connected".to_owned(),
+            help: "Agents that are connected to this allocator".to_owned(),
+            kind: MetricKind::Gauge,
+            samples: vec![Sample { labels: Vec::new(), value: MetricValue::Whole(count) }],
+        }]
+    };
+    let options = ApiOptions { metrics: vec![Arc::new(connected)], ..ApiOptions::default() };
     let api = Api::new(engine.clone(), options);
     Service::bind(tenure_api::Options::new(&config.admin.socket), api)
 }

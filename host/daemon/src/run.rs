@@ -12,16 +12,19 @@ use tenure_core::time::Clock;
 use tenure_engine::{Background, EngineVerbs};
 use tenure_store::Store as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use crate::args::Args;
+use crate::args::{Args, Role};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::high_water::HighWater;
-use crate::{log, metrics, spool, wiring};
+use crate::{cluster, log, metrics, spool, wiring};
 
 /// Decisions, looks and reads of the store run there, each short, and up to 16 probes of a third of a second; each
 /// thread costs memory.
 const BLOCKING_THREADS: usize = 40;
+/// The same of an allocator, whose looks wait for agents; a thread that waits costs little.
+const THREADS_THAT_WAIT: usize = 128;
 /// Open files at most: every connection, twice over.
 const DESCRIPTORS: u64 = 8192;
 /// How long work on other threads may go on when all has been closed.
@@ -38,10 +41,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tenured")
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(match args.role {
+            Some(Role::Allocator) => THREADS_THAT_WAIT,
+            Some(Role::Agent) | None => BLOCKING_THREADS,
+        })
         .build()
         .context("starting the runtime")?;
-    let outcome = runtime.block_on(serve(&args, &config));
+    let outcome = runtime.block_on(async {
+        match args.role {
+            None => serve(&args, &config).await,
+            Some(Role::Agent) => cluster::agent::serve(&config).await,
+            Some(Role::Allocator) => cluster::allocator::serve(&config).await,
+        }
+    });
     // A policy that is being compiled, or a look that hangs, does not hold up the end.
     runtime.shutdown_timeout(LAST_PATIENCE);
     outcome
@@ -63,11 +75,14 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     let noting = tokio::spawn(mark.clone().note_forever(store.clone(), engine.clone()));
 
     let background = Background::start(&engine);
+    // The engine is always there.
+    let never = watch::Sender::new(0);
     let verbs = EngineVerbs::new(engine.clone());
     let drain = tokio::spawn(spool::drain_forever(
         Spool::new(&config.cni.spool),
         verbs.clone(),
         config.reclaim.sweep.0,
+        never.subscribe(),
     ));
     let cni = Service::bind(cni_options(config), Arc::new(verbs))?.start();
     let admin = metrics::admin(config, &engine, cni.metrics())?.start();
@@ -103,7 +118,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn cni_options(config: &Config) -> tenure_cni::Options {
+pub(crate) fn cni_options(config: &Config) -> tenure_cni::Options {
     let mut options = tenure_cni::Options::new(&config.cni.socket);
     options.allowed_uids.extend(&config.cni.allowed_uids);
     options.max_connections = config.cni.max_connections;
@@ -111,26 +126,26 @@ fn cni_options(config: &Config) -> tenure_cni::Options {
 }
 
 /// Tells the service supervisor, if there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
+pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "the service supervisor was not told");
     }
 }
 
-struct StopSignals {
+pub(crate) struct StopSignals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
 }
 
 impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
             int: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
         })
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}

@@ -1,4 +1,4 @@
-//! Drains the spool of DELs: at start, when a file appears, and at each sweep interval.
+//! Drains the spool of DELs: at start, when a file appears, when who does them is in reach again, and at each sweep interval.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,9 +7,15 @@ use futures_util::StreamExt as _;
 use inotify::{EventStream, Inotify, WatchMask};
 use tenure_cni::Spool;
 use tenure_engine::Verbs;
+use tokio::sync::watch;
 
-/// Drains until the task is dropped.
-pub(crate) async fn drain_forever<V: Verbs>(spool: Spool, verbs: V, interval: Duration) {
+/// Drains until the task is dropped. `reach` changes when it is worth another try.
+pub(crate) async fn drain_forever<V: Verbs>(
+    spool: Spool,
+    verbs: V,
+    interval: Duration,
+    mut reach: watch::Receiver<u64>,
+) {
     let mut watch = Watch::new(spool.folder());
     loop {
         match spool.drain(&verbs).await {
@@ -24,6 +30,7 @@ pub(crate) async fn drain_forever<V: Verbs>(spool: Spool, verbs: V, interval: Du
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = watch.changed() => {}
+            Ok(()) = reach.changed() => {}
         }
     }
 }

@@ -135,7 +135,7 @@ pub(crate) fn ports(
 }
 
 /// Starts the wire witness. Without it nothing is probed, and what needs a probe is not given.
-fn build_wire() -> Option<Arc<dyn Wire>> {
+pub(crate) fn build_wire() -> Option<Arc<dyn Wire>> {
     match WireWitness::start() {
         Ok(wire) => Some(Arc::new(wire)),
         Err(error) => {

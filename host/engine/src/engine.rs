@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tenure_core::decision::{Catalogue, PoolFacts};
 use tenure_core::defaults::SWEEP;
 use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
-use tenure_core::ledger::{Ledger, Now, Print};
+use tenure_core::ledger::{Ledger, Now, Print, Slot, Status};
 use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{Object, PolicySource, PoolSpec, ReservationSpec, Resource};
 use tenure_core::pool::{Pool, Reservation};
@@ -246,6 +246,15 @@ impl Engine {
         let mut state = self.state.lock();
         state.ledger.note_agent(node, now);
         state.waiting.wake();
+    }
+
+    /// The names of nodes on which something is held, or may be.
+    #[must_use]
+    pub fn holding_nodes(&self) -> BTreeSet<Arc<str>> {
+        let is_held =
+            |slot: &Slot| matches!(slot.status, Status::Bound { .. } | Status::Quarantined { .. });
+        let nodes = self.state.lock().ledger.nodes_where(is_held);
+        nodes.into_iter().map(|node| node.name.clone()).collect()
     }
 
     /// What the engine counts.

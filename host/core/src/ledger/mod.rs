@@ -17,7 +17,7 @@ mod slot;
 mod stock;
 mod terms;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -331,6 +331,13 @@ impl Ledger {
     pub fn keys_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
         let rows = self.rows.iter().filter(|(_, entry)| keep(&entry.slot));
         rows.filter_map(|(spot, _)| self.key(*spot)).collect()
+    }
+
+    /// The nodes of all rows that satisfy `keep`, each once and in no order.
+    pub fn nodes_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<Arc<NodeRef>> {
+        let rows = self.rows.values().filter(|entry| keep(&entry.slot));
+        let numbers: HashSet<u32> = rows.map(|entry| entry.slot.node).collect();
+        numbers.into_iter().filter_map(|number| self.nodes.node(number).cloned()).collect()
     }
 
     /// The same of one pool.

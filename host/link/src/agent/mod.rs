@@ -22,7 +22,7 @@ pub use acknowledged::{Acknowledged, Held, HeldAddress, MAX_HELD};
 pub use error::AgentError;
 pub use links::{LinkView, Links};
 pub(crate) use session::{PING, PONG_WITHIN};
-pub use verbs::Agent;
+pub use verbs::{Agent, WeakAgent};
 
 /// A boxed future, so that ports can be used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

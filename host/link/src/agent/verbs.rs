@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -30,6 +30,12 @@ const BEYOND_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Agent {
     inner: Arc<Inner>,
+}
+
+/// An agent, if it still is.
+#[derive(Clone)]
+pub struct WeakAgent {
+    inner: Weak<Inner>,
 }
 
 struct Inner {
@@ -81,9 +87,29 @@ impl Agent {
         &self.inner.acknowledged
     }
 
+    /// A handle that does not keep it alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakAgent {
+        WeakAgent { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// Tells every allocator that a network namespace of this node ended.
     pub fn note_end(&self) {
         self.inner.links.say(&FromAgent::Ended);
+    }
+}
+
+impl WeakAgent {
+    /// The agent.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Agent> {
+        Some(Agent { inner: self.inner.upgrade()? })
+    }
+}
+
+impl std::fmt::Debug for WeakAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakAgent").finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,573 @@
+//! The cluster of a test: an API server found empty, and the processes that the test starts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use serde_json::{Value, json};
+use tenure_lab::{ApiServer, Daemon, Options};
+use tokio::runtime::Runtime;
+
+use crate::lab::{Answer, Lab, netns, plugin, policies, until};
+
+pub const NAMESPACE: &str = "tenure-system";
+
+/// What all tests share. It is never dropped: what it started ends with the process.
+struct World {
+    runtime: Runtime,
+    server: ApiServer,
+    lab: Lab,
+    /// Its network and mount namespaces.
+    home: [OwnedFd; 2],
+}
+
+static WORLD: Mutex<Option<World>> = Mutex::new(None);
+
+/// A test's turn.
+pub struct Cluster {
+    world: MutexGuard<'static, Option<World>>,
+    folder: tempfile::TempDir,
+    pub allocators: Vec<Process>,
+    pub agents: BTreeMap<String, Process>,
+}
+
+/// A process of ours.
+pub struct Process {
+    pub daemon: Option<Daemon>,
+    role: &'static str,
+    folder: PathBuf,
+}
+
+// === impl World ===
+
+impl World {
+    fn new() -> Self {
+        let lab = Lab::enter();
+        // Its threads are born in the new namespaces.
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(ApiServer::start(Options { unsafe_no_fsync: true }));
+        let home = ["net", "mnt"]
+            .map(|kind| OwnedFd::from(File::open(format!("/proc/thread-self/ns/{kind}")).unwrap()));
+        let this = Self { runtime, server, lab, home };
+        this.runtime.block_on(install(&this.server.client()));
+        this
+    }
+
+    /// Brings this test's thread to where the world is.
+    #[expect(
+        unsafe_code,
+        reason = "rustix marks unshare unsafe because of CLONE_FILES, which is not used here"
+    )]
+    fn enter(&self) {
+        // SAFETY: the flag changes nothing about descriptors; a thread with a working folder of its own may change its mounts.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.unwrap();
+        for (fd, kind) in
+            self.home.iter().zip([LinkNameSpaceType::Network, LinkNameSpaceType::Mount])
+        {
+            use std::os::fd::AsFd as _;
+            rustix::thread::move_into_link_name_space(fd.as_fd(), Some(kind)).unwrap();
+        }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// So many allocators, and an agent on each of these nodes.
+    pub fn start(allocators: usize, nodes: &[&str]) -> Self {
+        let mut this = Self::empty();
+        for number in 0..allocators {
+            this.start_allocator(number);
+        }
+        for node in nodes {
+            this.add_node(node);
+            this.start_agent(node);
+        }
+        for node in nodes {
+            this.reached(node, allocators);
+        }
+        this
+    }
+
+    /// No process yet.
+    pub fn empty() -> Self {
+        let mut world = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*world {
+            Some(world) => world.enter(),
+            None => *world = Some(World::new()),
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let this = Self { world, folder, allocators: Vec::new(), agents: BTreeMap::new() };
+        this.wait(empty(&this.client()));
+        this
+    }
+
+    fn world(&self) -> &World {
+        self.world.as_ref().unwrap()
+    }
+
+    pub fn server(&mut self) -> &mut ApiServer {
+        &mut self.world.as_mut().unwrap().server
+    }
+
+    /// Starts the API server again after it was killed.
+    pub fn start_server(&mut self) {
+        let World { runtime, server, .. } = self.world.as_mut().unwrap();
+        runtime.block_on(server.start_server());
+    }
+
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.world().runtime.block_on(work)
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> Client {
+        let _inside = self.world().runtime.enter();
+        self.world().server.client()
+    }
+
+    pub fn api(&self, kind: &str) -> Api<DynamicObject> {
+        Api::all_with(self.client(), &resource(kind))
+    }
+
+    pub fn pool(&self, name: &str, spec: Value) {
+        let pool = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec});
+        self.wait(async {
+            self.api("IPPool")
+                .create(&PostParams::default(), &serde_json::from_value(pool).unwrap())
+                .await
+                .unwrap()
+        });
+        // Each replica has taken it over.
+        until("the pool is served", || {
+            let read = self.wait(self.api("IPPool").get_status(name)).unwrap();
+            read.data["status"]["conditions"][0]["status"] == "True"
+        });
+    }
+
+    /// All leases, as they stand in the API: address and spec.
+    pub fn leases(&self) -> BTreeMap<String, Value> {
+        let listed = self.wait(self.api("IPLease").list(&ListParams::default())).unwrap();
+        listed
+            .items
+            .into_iter()
+            .map(|lease| (lease.metadata.name.unwrap(), lease.data["spec"].clone()))
+            .collect()
+    }
+
+    /// How many addresses are held.
+    pub fn held(&self) -> usize {
+        self.leases().values().filter(|spec| spec["state"] == "Bound").count()
+    }
+
+    /// Starts allocator number so and so, or starts it again.
+    pub fn start_allocator(&mut self, number: usize) {
+        let folder = self.folder.path().join(format!("a{number}"));
+        fs::create_dir_all(&folder).unwrap();
+        self.kubeconfig(&folder, "tenure-allocator");
+        if number == self.allocators.len() {
+            let port = free_port();
+            let mut text = self.common(&folder);
+            let _ = write!(
+                text,
+                "[allocator]\nlisten = \"127.0.0.1:{port}\"\nname = \"a{number}\"\n[reclaim]\nsweep = \"1s\"\n[nodes]\nlostAfter = \"10s\"\n"
+            );
+            fs::write(folder.join("tenured.toml"), text).unwrap();
+            fs::write(folder.join("port"), port.to_string()).unwrap();
+            self.allocators.push(Process { daemon: None, role: "allocator", folder });
+        }
+        self.allocators[number].launch();
+    }
+
+    /// The Node and its lease, and the Pod of its agent with its token.
+    pub fn add_node(&mut self, node: &str) {
+        let folder = self.folder.path().join(node);
+        fs::create_dir_all(&folder).unwrap();
+        self.kubeconfig(&folder, "tenure-agent");
+        self.wait(async {
+            let client = self.client();
+            make(&client, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})).await;
+            make(&client, node_lease(node, 0)).await;
+        });
+        let token = self.token_of(&format!("agent-{node}"), node);
+        fs::write(folder.join("token"), token).unwrap();
+        let addresses: Vec<_> =
+            self.allocators.iter().map(|a| format!("\"127.0.0.1:{}\"", a.port())).collect();
+        let mut text = self.common(&folder);
+        let _ = write!(
+            text,
+            "[agent]\nallocators = [{}]\ntoken = \"{}\"\n[cni]\nsocket = \"{}\"\nspool = \"{}\"\n[reclaim]\nsweep = \"1s\"\n",
+            addresses.join(", "),
+            folder.join("token").display(),
+            folder.join("cni.sock").display(),
+            folder.join("spool").display(),
+        );
+        fs::write(folder.join("tenured.toml"), format!("node = \"{node}\"\n{text}")).unwrap();
+        self.agents.insert(node.to_owned(), Process { daemon: None, role: "agent", folder });
+    }
+
+    /// The kubelet of a node renews its lease.
+    pub fn renew(&self, node: &str, count: u64) {
+        let api = Api::<DynamicObject>::namespaced_with(
+            self.client(),
+            "kube-node-lease",
+            &ApiResource::from_gvk(&GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease")),
+        );
+        let patch = Patch::Merge(json!({"spec": node_lease(node, count)["spec"]}));
+        self.wait(api.patch(node, &PatchParams::default(), &patch)).unwrap();
+    }
+
+    pub fn start_agent(&mut self, node: &str) {
+        let agent = self.agents.get_mut(node).unwrap();
+        agent.launch();
+        let socket = agent.folder.join("cni.sock");
+        until("the agent serves", || {
+            agent.check();
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        });
+    }
+
+    /// Waits until the agent is connected to so many allocators.
+    pub fn reached(&self, node: &str, allocators: usize) {
+        let agent = &self.agents[node];
+        until("the agent reaches the allocators", || {
+            agent.check();
+            let last = agent.log();
+            let last = last.lines().rev().find(|line| line.contains("allocators in reach"));
+            last.is_some_and(|line| {
+                line.contains(&format!("replicas={allocators}")) && line.contains("leader=")
+            })
+        });
+    }
+
+    /// A running pod of a node; answers its uid.
+    pub fn pod(&self, node: &str, name: &str) -> String {
+        self.pod_with(node, name, json!({}))
+    }
+
+    pub fn pod_with(&self, node: &str, name: &str, metadata: Value) -> String {
+        let mut pod = json!({
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": node, "automountServiceAccountToken": false,
+                     "terminationGracePeriodSeconds": 1,
+                     "containers": [{"name": "c", "image": "i"}]},
+        });
+        crate::lab::merge(&mut pod["metadata"], metadata);
+        self.wait(async {
+            let pods = Api::<Pod>::namespaced(self.client(), "default");
+            let pod = serde_json::from_value(pod).unwrap();
+            pods.create(&PostParams::default(), &pod).await.unwrap().metadata.uid.unwrap()
+        })
+    }
+
+    /// Removes the object at once, as `kubectl delete --force` does.
+    pub fn force_delete(&self, name: &str) {
+        let pods = Api::<Pod>::namespaced(self.client(), "default");
+        self.wait(pods.delete(name, &DeleteParams::default().grace_period(0))).unwrap();
+    }
+
+    /// The network configuration of a node's runtime.
+    pub fn network(&self, node: &str) -> Value {
+        let folder = &self.agents[node].folder;
+        json!({
+            "cniVersion": "1.1.0", "name": "net", "type": "macvlan",
+            "ipam": {"type": "tenure-ipam", "socket": folder.join("cni.sock"), "spool": folder.join("spool"), "waitSeconds": 0},
+        })
+    }
+
+    /// ADD for a pod, in a namespace that is made for it. The container is named as the pod is.
+    pub fn add(&self, node: &str, pod: &str, uid: &str) -> Answer {
+        if !Path::new(&format!("/run/netns/{pod}")).exists() {
+            netns(pod);
+        }
+        self.call("ADD", node, pod, uid)
+    }
+
+    pub fn del(&self, node: &str, pod: &str) -> Answer {
+        self.call("DEL", node, pod, "")
+    }
+
+    pub fn call(&self, verb: &str, node: &str, pod: &str, uid: &str) -> Answer {
+        let env = BTreeMap::from([
+            ("CNI_IFNAME", "eth0".to_owned()),
+            ("CNI_NETNS", format!("/run/netns/{pod}")),
+            (
+                "CNI_ARGS",
+                format!(
+                    "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={pod};K8S_POD_UID={uid}"
+                ),
+            ),
+        ]);
+        self.world().lab.run_plugin(&plugin(), verb, pod, &self.network(node), &env)
+    }
+
+    /// A pod with its address.
+    pub fn run(&self, node: &str, name: &str) -> IpAddr {
+        let uid = self.pod(node, name);
+        self.add(node, name, &uid).ok().addresses()[0]
+    }
+
+    /// The container of a pod ends, and nobody tells.
+    pub fn end(&self, pod: &str) {
+        crate::lab::ip(&["netns", "del", pod]);
+    }
+
+    /// How many requests about leases the API server has counted, by verb.
+    pub fn counted(&self, verb: &str) -> u64 {
+        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        let text = self.wait(self.client().request_text(request)).unwrap();
+        let is_it = |line: &&str| {
+            line.starts_with("apiserver_request_total{")
+                && line.contains("resource=\"ipleases\"")
+                && line.contains(&format!("verb=\"{verb}\""))
+        };
+        let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64;
+        text.lines().filter(is_it).map(number).sum()
+    }
+
+    /// The allocator that leads, by the word of the API.
+    pub fn leader(&self) -> usize {
+        let mut found = None;
+        until("somebody leads", || {
+            let leases = Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(
+                self.client(),
+                NAMESPACE,
+            );
+            let holder = self
+                .wait(leases.get_opt("tenure-allocator"))
+                .unwrap()
+                .and_then(|lease| lease.spec?.holder_identity);
+            let number =
+                holder.and_then(|name| name.strip_prefix('a')?.split('-').next()?.parse().ok());
+            found = number.filter(|number: &usize| {
+                self.allocators.get(*number).is_some_and(|a| a.daemon.is_some())
+            });
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    fn common(&self, folder: &Path) -> String {
+        format!(
+            "stateDir = \"{0}/state\"\npolicyDir = \"{1}\"\n[admin]\nsocket = \"{0}/admin.sock\"\n[cluster]\nkubeconfig = \"{0}/kubeconfig\"\n",
+            folder.display(),
+            policies().display(),
+        )
+    }
+
+    /// A kubeconfig with just the rights of a service account.
+    fn kubeconfig(&self, folder: &Path, account: &str) {
+        let server = &self.world().server;
+        let groups = [
+            "system:serviceaccounts",
+            "system:serviceaccounts:tenure-system",
+            "system:authenticated",
+        ];
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {
+                "server": format!("https://127.0.0.1:{}", server.port()),
+                "certificate-authority": server.folder().join("ca.crt")}}],
+            "users": [{"name": "lab", "user": {
+                "token": "lab", "as": format!("system:serviceaccount:{NAMESPACE}:{account}"), "as-groups": groups}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
+        });
+        fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
+    }
+
+    fn token_of(&self, pod: &str, node: &str) -> String {
+        self.wait(async {
+            let pods = Api::<Pod>::namespaced(self.client(), NAMESPACE);
+            let object = json!({
+                "metadata": {"name": pod},
+                "spec": {"nodeName": node, "serviceAccountName": "tenure-agent", "automountServiceAccountToken": false,
+                         "containers": [{"name": "agent", "image": "tenure"}]},
+            });
+            let object = serde_json::from_value(object).unwrap();
+            let made = pods.create(&PostParams::default(), &object).await.unwrap().metadata;
+            let request: TokenRequest = serde_json::from_value(json!({"metadata": {}, "spec": {
+                "audiences": ["tenure-allocator"], "expirationSeconds": 3600,
+                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": made.name, "uid": made.uid}}}))
+            .unwrap();
+            let accounts = Api::<ServiceAccount>::namespaced(self.client(), NAMESPACE);
+            let ask = PostParams::default();
+            let made = accounts.create_token_request("tenure-agent", &ask, &request).await;
+            made.unwrap().status.unwrap().token
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.allocators.iter().chain(self.agents.values()) {
+                eprintln!("--- {}\n{}", process.folder.display(), process.last());
+            }
+        }
+        self.allocators.clear();
+        self.agents.clear();
+        for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+            let _ = rustix::mount::unmount(entry.path(), rustix::mount::UnmountFlags::DETACH);
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    pub fn launch(&mut self) {
+        let arguments = [self.role.to_owned(), "--config".to_owned(), self.path("tenured.toml")];
+        let program = Path::new(env!("CARGO_BIN_EXE_tenured"));
+        self.daemon = Some(Daemon::start(program, &arguments, &self.folder.join("log")));
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    pub fn check(&self) {
+        let runs = self.daemon.as_ref().is_some_and(Daemon::is_running);
+        assert!(runs, "{} ended:\n{}", self.folder.display(), self.last());
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    fn last(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    fn port(&self) -> String {
+        fs::read_to_string(self.folder.join("port")).unwrap()
+    }
+}
+
+/// Waits as long as `until` does, and says how long it took.
+pub fn time_until(what: &str, done: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    until(what, done);
+    began.elapsed()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn node_lease(node: &str, count: u64) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": node, "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": node, "renewTime": format!("2026-01-01T00:00:00.{count:06}Z")},
+    })
+}
+
+fn resource(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("tenure.dev", "v1alpha1", kind))
+}
+
+/// Creates an object of any kind, which may be there already.
+async fn make(client: &Client, object: Value) {
+    let text = |key: &str| object[key].as_str().unwrap().to_owned();
+    let version = text("apiVersion");
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let kind = text("kind");
+    let mut resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
+    if kind == "ValidatingAdmissionPolicy" {
+        resource.plural = "validatingadmissionpolicies".to_owned();
+    }
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let dynamic: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    match api.create(&PostParams::default(), &dynamic).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => panic!("{object} was refused: {error}"),
+    }
+}
+
+/// Applies what operators apply.
+async fn install(client: &Client) {
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    make(client, namespace("kube-node-lease")).await;
+    make(client, namespace("default")).await;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    for folder in ["crds", "kubernetes"] {
+        let mut files: Vec<_> =
+            fs::read_dir(deploy.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+            for document in
+                documents.into_iter().filter(|document| document["kind"] != "IPAMPolicy")
+            {
+                make(client, document).await;
+            }
+        }
+    }
+    for kind in ["IPPool", "IPReservation", "IPAMPolicy", "IPLease"] {
+        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while api.list(&ListParams::default()).await.is_err() {
+            assert!(Instant::now() < deadline, "{kind} is not served");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    make(client, json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}})).await;
+}
+
+/// Throws away what the test before has left.
+async fn empty(client: &Client) {
+    let all = (DeleteParams::default().grace_period(0), ListParams::default());
+    for kind in ["IPPool", "IPReservation", "IPAMPolicy", "IPLease"] {
+        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            let name = object.metadata.name.unwrap();
+            if kind != "IPLease" {
+                let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                let _ = api.patch(&name, &PatchParams::default(), &free).await;
+            }
+            let _ = api.delete(&name, &DeleteParams::default()).await;
+        }
+    }
+    for namespace in ["default", NAMESPACE] {
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+        pods.delete_collection(&all.0, &all.1).await.unwrap();
+    }
+    let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(client.clone());
+    nodes.delete_collection(&all.0, &all.1).await.unwrap();
+    for namespace in ["kube-node-lease", NAMESPACE] {
+        let leases =
+            Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(client.clone(), namespace);
+        leases.delete_collection(&all.0, &all.1).await.unwrap();
+    }
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    for map in ["tenure-store", "tenure-fences"] {
+        let _ = maps.delete(map, &DeleteParams::default()).await;
+    }
+}
