@@ -215,11 +215,11 @@ fn three_that_are_less_than_a_third_are_not_many() {
 }
 
 #[test]
-fn nodes_that_were_lost_long_before_make_a_third_no_smaller() {
-    let mut story = Story::of(&["a", "b", "c", "d", "e", "f", "x", "y"])
-        .renewing(&["a", "b", "c", "d", "e", "f"]);
+fn nodes_that_were_lost_long_before_make_a_third_no_larger() {
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h", "x", "y"];
+    let mut story = Story::of(&all).renewing(&all[..8]);
     story.pass(140);
-    story = story.renewing(&["d", "e", "f"]);
+    story = story.renewing(&all[3..8]);
     story.pass(40);
     assert_eq!(story.all_say(&["a", "x"]), [NodeSays::LostWithMany, NodeSays::Lost]);
 }
