@@ -29,8 +29,8 @@ const OVERTIME: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_secs(1);
 /// Pauses before something is tried again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// After so many watches in a row that did not work what there is is listed: the server may be one that went back in time, and
-/// wait for a version that it will reach in a month.
+/// After so many watches in a row that did not work what there is is listed: the server may be one that went back in time,
+/// and wait for a version that it will reach in a month.
 const FRUITLESS: u32 = 8;
 
 /// Follows one kind for as long as it is polled.

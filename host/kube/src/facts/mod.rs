@@ -52,7 +52,8 @@ pub struct FactsOptions {
     pub page_deadline: Duration,
     /// Objects in a page: whole ones, as the server sends them, so that a page of pods is some MiB until it is stripped.
     pub page: u32,
-    /// How long one watch lasts, more or less. A frozen one, of which nothing comes any more, is noticed some seconds later.
+    /// How long one watch lasts, more or less. A frozen one, of which nothing comes any more, is noticed some seconds
+    /// later.
     pub watch_for: Duration,
 }
 
@@ -148,15 +149,15 @@ impl Facts {
         [self.pods.len(), self.namespaces.len(), self.nodes.len()]
     }
 
-    /// Changes whenever a pod is deleted, finished, terminating or another one of its name, or the out-of-service taint of a node comes or
-    /// goes. One wake-up may stand for many changes, and none is lost.
+    /// Changes whenever a pod is deleted, finished, terminating or another one of its name, or the out-of-service taint of
+    /// a node comes or goes. One wake-up may stand for many changes, and none is lost.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Reads a pod as it stands now: one that the watch has not told of yet, or that is about to be judged. A deletion counts
-    /// from when the watch told of it, if it did.
+    /// Reads a pod as it stands now: one that the watch has not told of yet, or that is about to be judged. A deletion
+    /// counts from when the watch told of it, if it did.
     ///
     /// # Errors
     /// The API server did not answer in time, or not about this pod.

@@ -1,7 +1,8 @@
 //! The parts of objects that are read at all. The rest is passed over while the answer is parsed, so that it never takes
 //! memory: a whole pod is some 8 KiB, of which a tenth says anything here.
 //!
-//! Nothing is refused: what is missing or unknown is empty. An object that could not be read would take its whole page with it.
+//! Nothing is refused: what is missing or unknown is empty. An object that could not be read would take its whole page
+//! with it.
 
 use std::collections::BTreeMap;
 

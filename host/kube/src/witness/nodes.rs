@@ -8,17 +8,12 @@
 //! reread(nodes)          the same after live reads, before something is destroyed on its word
 //! ```
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
-use std::future::Future;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join;
-use futures_util::stream::{self, StreamExt as _};
 use kube::Client;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tenure_core::judge::NodeSays;
 use tenure_core::lease::NodeRef;
 use tenure_core::time::{Clock, Moment};
@@ -27,19 +22,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fences::Fences;
-use super::silence::{LeaseSeen, Rules, Span};
-use super::table::{FencedBy, Table};
-use crate::facts::{Facts, SlimMeta};
-use crate::live::{Live, Read, Unread, jittered};
-
-/// Where kubelets renew their leases.
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
-/// Reads at once (I12).
-const AT_ONCE: usize = 16;
-/// From so many nodes on they are read by a list: hundreds of requests every five seconds would come at the worst of times.
-const BY_LIST: usize = 64;
-/// Leases in a page of such a list.
-const PAGE: u32 = 500;
+use super::reader::Reader;
+use super::silence::Rules;
+use super::table::Table;
+use crate::facts::Facts;
+use crate::live::{Live, Unread, jittered};
 
 /// Settings of the witness.
 #[derive(Debug, Clone)]
@@ -62,31 +49,11 @@ pub struct NodeWitness {
     /// Ends with the witness.
     _poll: JoinSet<()>,
 }
-
 struct Shared {
-    live: Live,
-    fences: Fences,
-    facts: Arc<Facts>,
-    clock: Arc<dyn Clock>,
-    options: NodeOptions,
-    /// Never held while something is waited for.
-    table: Mutex<Table>,
+    reader: Reader,
+    every: Duration,
     /// There is more to look at than before.
     wake: Notify,
-}
-
-/// Of a node lease.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct SlimLease {
-    metadata: SlimMeta,
-    spec: SlimLeaseSpec,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct SlimLeaseSpec {
-    renew_time: String,
 }
 
 // === impl NodeOptions ===
@@ -117,8 +84,8 @@ impl NodeWitness {
         let live = Live::new(client, options.call_deadline);
         let fences = Fences::new(live.clone(), &options.namespace, options.call_deadline);
         let table = Mutex::new(Table::new(Rules { lost: options.lost, close: options.close }));
-        let wake = Notify::new();
-        let shared = Arc::new(Shared { live, fences, facts, clock, options, table, wake });
+        let reader = Reader { live, fences, facts, clock, table };
+        let shared = Arc::new(Shared { reader, every: options.every, wake: Notify::new() });
         let mut poll = JoinSet::new();
         poll.spawn(shared.clone().poll());
         Self { shared, _poll: poll }
@@ -126,13 +93,13 @@ impl NodeWitness {
 
     /// The agent of this node was heard just now.
     pub fn heard(&self, node: &str) {
-        let now = self.shared.clock.now();
-        self.shared.table.lock().heard(node, now);
+        let now = self.shared.reader.clock.now();
+        self.shared.reader.table.lock().heard(node, now);
     }
 
     /// These are the nodes that leases name, and no others.
     pub fn watch_for(&self, names: impl IntoIterator<Item = Arc<str>>) {
-        self.shared.table.lock().watch_for(names);
+        self.shared.reader.table.lock().watch_for(names);
     }
 
     /// What is to be thought of the node, by what was read in the last seconds.
@@ -141,15 +108,15 @@ impl NodeWitness {
         self.shared.says(node)
     }
 
-    /// When this process first saw the fence that speaks for [`NodeSays::Fenced`], on its own clock: it says nothing about leases
-    /// that were bound later.
+    /// When this process first saw the fence that speaks for [`NodeSays::Fenced`], on its own clock: it says nothing about
+    /// leases that were bound later.
     #[must_use]
     pub fn fence_seen(&self, node: &NodeRef) -> Option<Moment> {
-        self.shared.table.lock().fence(node)
+        self.shared.reader.table.lock().fence(node)
     }
 
-    /// What is to be thought of each of these nodes, in their order, after reads that began with this call: of their leases, and of what
-    /// fences them. What could not be read is unknown.
+    /// What is to be thought of each of these nodes, in their order, after reads that began with this call: of their
+    /// leases, and of what fences them. What could not be read is unknown.
     pub async fn reread(&self, nodes: &[Arc<NodeRef>]) -> Vec<NodeSays> {
         self.shared.reread(nodes).await
     }
@@ -160,7 +127,7 @@ impl NodeWitness {
     /// # Errors
     /// The API server did not answer in time, or refuses it.
     pub async fn confirm_dead(&self, node_uid: &str, reason: &str) -> Result<(), Unread> {
-        self.shared.fences.set(node_uid, reason).await?;
+        self.shared.reader.fences.set(node_uid, reason).await?;
         self.shared.wake.notify_one();
         Ok(())
     }
@@ -170,7 +137,7 @@ impl NodeWitness {
     /// # Errors
     /// The API server did not answer in time, or refuses it.
     pub async fn undo(&self, node_uid: &str) -> Result<(), Unread> {
-        self.shared.fences.remove(node_uid).await?;
+        self.shared.reader.fences.remove(node_uid).await?;
         self.shared.wake.notify_one();
         Ok(())
     }
@@ -180,7 +147,7 @@ impl NodeWitness {
     /// # Errors
     /// The API server did not answer in time, or refuses it.
     pub async fn confirmed(&self) -> Result<BTreeMap<String, String>, Unread> {
-        self.shared.fences.read().await
+        self.shared.reader.fences.read().await
     }
 }
 
@@ -189,114 +156,14 @@ impl NodeWitness {
 impl Shared {
     async fn poll(self: Arc<Self>) {
         loop {
-            self.round().await;
+            self.reader.read_due().await;
             // Whoever wakes it need not wait; else it goes by the clock.
-            let _ = timeout(jittered(self.options.every), self.wake.notified()).await;
+            let _ = timeout(jittered(self.every), self.wake.notified()).await;
         }
-    }
-
-    async fn round(&self) {
-        let due = self.table.lock().due(self.clock.now());
-        let leases = async {
-            match due.len() {
-                0..BY_LIST => {
-                    self.read_each(due).await;
-                }
-                _ => self.read_all(due).await,
-            }
-        };
-        join(leases, self.read_fences()).await;
-        self.settle();
-    }
-
-    /// Reads the leases of these nodes, and answers whose could be read.
-    async fn read_each(&self, names: Vec<Arc<str>>) -> HashSet<Arc<str>> {
-        let reads = names.into_iter().map(|name| async {
-            let (read, span) = self.timed(self.live.get::<SlimLease>(LEASES, &name)).await;
-            let seen = match read {
-                Read::Is(lease) => LeaseSeen::from(lease),
-                Read::Absent => LeaseSeen::Absent,
-                Read::Silent(error) => {
-                    tracing::debug!(%error, "a node lease cannot be read");
-                    return None;
-                }
-            };
-            self.table.lock().read(&name, seen, span);
-            Some(name)
-        });
-        let reads = stream::iter(reads).buffer_unordered(AT_ONCE);
-        reads.filter_map(std::future::ready).collect().await
-    }
-
-    /// The same for many: all leases show one moment, and what is not among them is absent.
-    async fn read_all(&self, names: Vec<Arc<str>>) {
-        let (leases, span) = self.timed(self.list()).await;
-        let Some(mut leases) = leases else { return };
-        let mut table = self.table.lock();
-        for name in names {
-            let seen = leases.remove(&*name).map_or(LeaseSeen::Absent, LeaseSeen::from);
-            table.read(&name, seen, span);
-        }
-    }
-
-    async fn list(&self) -> Option<BTreeMap<String, SlimLease>> {
-        let (mut leases, mut next) = (BTreeMap::new(), None::<String>);
-        loop {
-            let page = match self.live.page::<SlimLease>(LEASES, PAGE, next.as_deref()).await {
-                Ok(page) => page,
-                Err(error) => {
-                    tracing::debug!(?error, "node leases cannot be listed");
-                    return None;
-                }
-            };
-            let (items, _, more) = page.into_parts();
-            leases.extend(items.into_iter().map(|lease| (lease.metadata.name.clone(), lease)));
-            next = more;
-            if next.is_none() {
-                return Some(leases);
-            }
-        }
-    }
-
-    async fn timed<T>(&self, read: impl Future<Output = T>) -> (T, Span) {
-        let began = self.clock.now();
-        let read = read.await;
-        (read, Span { began, ended: self.clock.now() })
-    }
-
-    /// Taints as the watch tells of them, and what operators say. What cannot be read stays as it was: before anything is
-    /// destroyed on its word it is read again.
-    async fn read_fences(&self) {
-        if self.facts.nodes_are_current() {
-            let nodes = self.facts.nodes().into_iter();
-            let fenced = nodes.filter(|(_, node)| node.is_out_of_service);
-            let uids: Vec<_> = fenced.map(|(_, node)| node.uid.clone()).collect();
-            self.table.lock().fenced(FencedBy::Taint, uids, self.clock.now());
-        }
-        self.read_confirmed().await;
-    }
-
-    async fn read_confirmed(&self) -> bool {
-        match self.fences.read().await {
-            Ok(fences) => {
-                let uids = fences.into_keys().map(Arc::from);
-                self.table.lock().fenced(FencedBy::Operator, uids, self.clock.now());
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the operator's fences cannot be read");
-                false
-            }
-        }
-    }
-
-    fn settle(&self) {
-        let present = self.facts.nodes().into_iter().map(|(name, _)| name).collect();
-        self.table.lock().settle(present, self.clock.now());
     }
 
     fn says(&self, node: &NodeRef) -> NodeSays {
-        self.table.lock().says(node, self.clock.now())
+        self.reader.table.lock().says(node, self.reader.clock.now())
     }
 
     async fn reread(&self, nodes: &[Arc<NodeRef>]) -> Vec<NodeSays> {
@@ -305,42 +172,14 @@ impl Shared {
         if quiet.is_empty() {
             return nodes.iter().map(|node| self.says(node)).collect();
         }
-        let (read, (confirmed, taints)) = join(
-            self.read_each(quiet.iter().cloned().collect()),
-            join(self.read_confirmed(), self.reread_taints(&quiet)),
-        )
-        .await;
-        self.settle();
+        let read = self.reader.reread(&quiet).await;
+        let fences_of = |name: &Arc<str>| read.confirmed && read.taints.contains(name);
         let says = |node: &Arc<NodeRef>| match self.says(node) {
             NodeSays::Heard => NodeSays::Heard,
-            NodeSays::Fenced if !confirmed || !taints.contains(&node.name) => NodeSays::Unknown,
-            says if read.contains(&node.name) => says,
+            NodeSays::Fenced if !fences_of(&node.name) => NodeSays::Unknown,
+            says if read.leases.contains(&node.name) => says,
             _ => NodeSays::Unknown,
         };
         nodes.iter().map(says).collect()
-    }
-
-    /// Reads the Nodes of which the watch says that they are out of service, and answers of whom it is known now whether they are.
-    async fn reread_taints(&self, names: &HashSet<Arc<str>>) -> HashSet<Arc<str>> {
-        let reads = names.iter().map(|name| async {
-            let told = self.facts.node(name).filter(|node| node.is_out_of_service);
-            let Some(told) = told else { return Some(name.clone()) };
-            let now = self.facts.fetch_node(name).await.ok()?;
-            if now.is_none_or(|now| now.uid != told.uid || !now.is_out_of_service) {
-                self.table.lock().unfenced(FencedBy::Taint, &told.uid);
-            }
-            Some(name.clone())
-        });
-        let reads = stream::iter(reads).buffer_unordered(AT_ONCE);
-        reads.filter_map(std::future::ready).collect().await
-    }
-}
-
-// === impl LeaseSeen ===
-
-impl From<SlimLease> for LeaseSeen {
-    fn from(lease: SlimLease) -> Self {
-        let SlimLease { metadata, spec } = lease;
-        Self::Is { uid: metadata.uid, renewed: spec.renew_time, version: metadata.resource_version }
     }
 }

@@ -72,8 +72,8 @@ impl PodWitness {
         places.into_iter().map(|at| said.get(at).copied().unwrap_or(ApiSays::Silent)).collect()
     }
 
-    /// What the watch told of an owner: for speed, and never a reason to take anything from anybody. While changes are not heard, it
-    /// says nothing.
+    /// What the watch told of an owner: for speed, and never a reason to take anything from anybody. While changes are not
+    /// heard, it says nothing.
     #[must_use]
     pub fn says_cached(&self, owner: &Owner) -> ApiSays {
         if !is_known(owner) {
@@ -129,8 +129,8 @@ fn says(uid: &str, pod: Option<&PodFacts>, now: Moment) -> ApiSays {
 // === impl Deletions ===
 
 impl Deletions {
-    /// When a deletion that is seen now, and was seen at `known` at the latest, was first seen. If there is no room to remember it, it
-    /// counts from later on: never from sooner.
+    /// When a deletion that is seen now, and was seen at `known` at the latest, was first seen. If there is no room to
+    /// remember it, it counts from later on: never from sooner.
     fn first_seen(&mut self, uid: &Arc<str>, known: Moment, now: Moment) -> Moment {
         if let Some(seen) = self.0.get_mut(uid) {
             seen.first = seen.first.min(known);

@@ -8,14 +8,14 @@
 //! both silent                                                       -> Lost, or LostWithMany
 //! ```
 //!
-//! The first that applies, as in the table of the design. So a fence needs an established silence, too: a machine whose kubelet
-//! renews its lease is not off, whoever says so; and a process that has just begun sees a fence that a heard agent has ended
-//! long ago, and does not know it.
+//! The first that applies, as in the table of the design. So a fence needs an established silence, too: a machine whose
+//! kubelet renews its lease is not off, whoever says so; and a process that has just begun sees a fence that a heard agent
+//! has ended long ago, and does not know it.
 //!
-//! Many: three or more nodes were lost within one lost time, and they are a third or more of the nodes that were not lost before.
-//! Then more likely it is us, or the network between, that is cut off. Each of them stays so until it returns: that is, until
-//! its own agent is heard or its own lease changes. Whoever is silent for half of the lost time counts with those that are
-//! lost just now: of nodes that are cut off at once the first would else be lost alone for some seconds.
+//! Many: three or more nodes were lost within one lost time, and they are a third or more of the nodes that were not lost
+//! before. Then more likely it is us, or the network between, that is cut off. Each of them stays so until it returns:
+//! that is, until its own agent is heard or its own lease changes. Whoever is silent for half of the lost time counts with
+//! those that are lost just now: of nodes that are cut off at once the first would else be lost alone for some seconds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use super::silence::{LeaseSeen, Quiet, Rules, Silence, Span};
 
 /// So many lost nodes are many, if they are a third.
 const MANY: usize = 3;
-/// An agent that was not heard for this part of the lost time is looked after: if it began only when the lost time is over, a
-/// silence would take twice as long to establish. Two heartbeats fit in.
+/// An agent that was not heard for this part of the lost time is looked after: if it began only when the lost time is
+/// over, a silence would take twice as long to establish. Two heartbeats fit in.
 const LOOKED_AFTER: u32 = 4;
 
 /// Who says that a machine is dead.
