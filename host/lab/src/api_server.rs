@@ -168,6 +168,8 @@ impl ApiServer {
         vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".to_owned(),
+            // Else it looks for a default route, which a namespace of its own has not.
+            "--advertise-address=127.0.0.1".to_owned(),
             "--external-hostname=127.0.0.1".to_owned(),
             format!("--secure-port={api}"),
             // A loopback address may stand in no endpoint, and nothing here looks for one.

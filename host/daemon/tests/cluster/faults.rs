@@ -55,8 +55,8 @@ fn an_agent_that_is_down_keeps_what_its_pods_hold_whatever_the_api_says() {
     cluster.run("n1", "a");
     cluster.agents.get_mut("n1").unwrap().kill();
     cluster.force_delete("a");
-    // The kubelet goes on: the node is not lost. Four lost times.
-    for count in 1..=40 {
+    // The kubelet goes on: the node is not lost. One and a half lost times.
+    for count in 1..=15 {
         cluster.renew("n1", count);
         std::thread::sleep(std::time::Duration::from_secs(1));
     }

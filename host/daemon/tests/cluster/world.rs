@@ -62,7 +62,7 @@ impl World {
         let home = ["net", "mnt"]
             .map(|kind| OwnedFd::from(File::open(format!("/proc/thread-self/ns/{kind}")).unwrap()));
         let this = Self { runtime, server, lab, home };
-        this.runtime.block_on(install(&this.server.client()));
+        this.runtime.block_on(async { install(&this.server.client()).await });
         this
     }
 
@@ -127,6 +127,10 @@ impl Cluster {
     pub fn start_server(&mut self) {
         let World { runtime, server, .. } = self.world.as_mut().unwrap();
         runtime.block_on(server.start_server());
+        // Custom resources are served some moments later.
+        until("leases are served", || {
+            self.wait(self.api("IPLease").list(&ListParams::default())).is_ok()
+        });
     }
 
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
@@ -151,11 +155,15 @@ impl Cluster {
                 .await
                 .unwrap()
         });
-        // Each replica has taken it over.
-        until("the pool is served", || {
-            let read = self.wait(self.api("IPPool").get_status(name)).unwrap();
-            read.data["status"]["conditions"][0]["status"] == "True"
-        });
+        for allocator in self.allocators.iter().filter(|one| one.daemon.is_some()) {
+            until("every allocator serves the pool", || {
+                let answer: Value = serde_json::from_str(&allocator.admin("/v1/pools")).unwrap();
+                eprintln!("{answer}");
+                let pools = answer["items"].as_array().unwrap();
+                let pool = pools.iter().find(|pool| pool["object"]["metadata"]["name"] == name);
+                pool.is_some_and(|pool| pool["status"]["counts"]["size"] != "0")
+            });
+        }
     }
 
     /// All leases, as they stand in the API: address and spec.
@@ -457,6 +465,11 @@ impl Process {
 
     pub fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
+    }
+
+    /// What the admin API answers.
+    pub fn admin(&self, path: &str) -> String {
+        crate::lab::http(&self.folder.join("admin.sock"), "GET", path, "").1
     }
 
     fn port(&self) -> String {

@@ -218,35 +218,40 @@ impl Lab {
 
     /// One request to the admin API: status and body.
     pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        use std::io::{Read as _, Write as _};
-        let mut stream = UnixStream::connect(self.folder.path().join("admin.sock")).unwrap();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        // The answers of these tests come in one chunk or with a length; the frame of a chunk is not JSON.
-        let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-            true => body
-                .lines()
-                .filter(|l| u64::from_str_radix(l.trim(), 16).is_err())
-                .collect::<Vec<_>>()
-                .join("\n"),
-            false => body.to_owned(),
-        };
-        (status, body)
+        http(&self.folder.path().join("admin.sock"), method, path, body)
     }
 
     /// One request straight to the daemon's socket, as the plugin sends it; none if the daemon went away.
     pub fn frame(&self, verb: &str, container: &str, config: &Value) -> Option<Answer> {
         call(&self.folder.path().join("cni.sock"), verb, container, container, config)
     }
+}
+
+/// One request to the admin API behind a socket: status and body.
+pub fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+    // The answers of these tests come in one chunk or with a length; the frame of a chunk is not JSON.
+    let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        true => body
+            .lines()
+            .filter(|l| u64::from_str_radix(l.trim(), 16).is_err())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        false => body.to_owned(),
+    };
+    (status, body)
 }
 
 impl Alone {

@@ -11,10 +11,9 @@
 
 mod admission;
 mod authority;
-mod contract;
-mod endpoints;
 mod cluster;
 mod contract;
+mod endpoints;
 mod facts;
 mod faults;
 mod follow;
