@@ -16,92 +16,27 @@
 //! until they read the bundle again.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::Client;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use tenure_core::time::{Clock, WallMs};
+use tenure_core::time::WallMs;
 use tokio::time::sleep;
 
-pub use super::files::ServingFiles;
-
-use super::ALPN;
-use super::certificates::{Ca, Leaf, Unusable};
+use super::certificates::{Ca, Leaf};
+use super::error::AuthorityError;
 use super::files::Files;
 use super::objects::Objects;
+use super::options::AuthorityOptions;
 use super::roots::Roots;
 use super::rotation::{Step, step};
+use super::shown::{Shown, server_config};
 use crate::store::calls::jittered;
 
 /// A round that meets others' changes begins again, so often. Each step of a rotation takes one more.
 const TURNS: usize = 16;
-
-/// Settings of the authority.
-#[derive(Clone)]
-pub struct AuthorityOptions {
-    /// The namespace of the allocator.
-    pub namespace: String,
-    /// How long a CA lives; after two thirds the next one is made.
-    pub ca_life: Duration,
-    /// How long a certificate of a replica lives; it is made anew after two thirds.
-    pub leaf_life: Duration,
-    /// How long the next CA stands in the bundle before it signs: agents must read the bundle more often. Less than a third of
-    /// `ca_life`.
-    pub overlap: Duration,
-    /// How often [`Authority::keep`] looks, more or less.
-    pub look_every: Duration,
-    /// How long one request may take.
-    pub call_deadline: Duration,
-    /// Serve these files, and make no CA.
-    pub serving_files: Option<ServingFiles>,
-    /// The wall clock, by which certificates live.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// Why there is no certificate to serve, or why it cannot be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// The settings contradict one another.
-    #[error("the settings of the allocator's CA are of no use: {0}")]
-    Options(&'static str),
-    /// The API server could not be asked, or refused.
-    #[error("{act}: {why}")]
-    Call {
-        /// What was tried.
-        act: &'static str,
-        /// What happened.
-        why: String,
-    },
-    /// What stands there is no certificate with its key. Nothing is written over it.
-    #[error("{place} cannot be used: {why}; correct it, or delete it to have another made")]
-    Unreadable {
-        /// Which object or file.
-        place: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// No key or certificate could be made.
-    #[error("a certificate could not be made: {0}")]
-    Make(String),
-    /// A file could not be read.
-    #[error("{path} could not be read")]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Others changed the objects all the time.
-    #[error("the allocator's CA was changed by others each time it was read")]
-    Contended,
-}
 
 /// Keeps the certificate that this replica serves.
 pub struct Authority {
@@ -121,50 +56,14 @@ enum Source {
     Files(Files),
 }
 
-/// The leaf; each handshake takes the one that is there. There is one once the authority is open.
-#[derive(Debug, Default)]
-struct Shown(Mutex<Option<Leaf>>);
-
-// === impl AuthorityOptions ===
-
-impl AuthorityOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new(namespace: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
-        Self {
-            namespace: namespace.into(),
-            ca_life: DAY * 365,
-            leaf_life: DAY * 30,
-            overlap: DAY,
-            look_every: Duration::from_secs(60),
-            call_deadline: Duration::from_secs(5),
-            serving_files: None,
-            clock,
-        }
-    }
-
-    fn check(&self) -> Result<(), AuthorityError> {
-        // The promoted CA must sign for a while before the former one ends.
-        if self.overlap >= self.ca_life / 3 {
-            return Err(AuthorityError::Options("overlap must be less than a third of ca_life"));
-        }
-        if self.leaf_life < self.look_every * 4 {
-            return Err(AuthorityError::Options(
-                "leaf_life must be at least four times look_every",
-            ));
-        }
-        Ok(())
-    }
-}
-
 // === impl Authority ===
 
 impl Authority {
     /// Opens the CA of the namespace, or makes it, and signs the first leaf.
     ///
     /// # Errors
-    /// The API server cannot be reached or refuses, what is there cannot be read, or the settings are of no use.
+    /// The API server cannot be reached or refuses, what is there cannot be read, or the settings are of no use. It is not
+    /// tried again here.
     pub async fn open(
         client: Client,
         options: AuthorityOptions,
@@ -194,7 +93,7 @@ impl Authority {
     /// When the certificate that is served ends: for metrics and alarms. It lies ahead unless a round has failed for long.
     #[must_use]
     pub fn serves_until(&self) -> WallMs {
-        self.shown.0.lock().as_ref().map_or(WallMs(0), |leaf| leaf.life.ends)
+        self.shown.ask(|leaf| leaf.life.ends).unwrap_or(WallMs(0))
     }
 
     /// Looks again and again; it ends only with the task that it runs in.
@@ -254,7 +153,7 @@ impl Authority {
         // The order matters: see the guarantees above.
         let map = objects.map().await?;
         let Some((secret, roots)) = objects.secret().await? else {
-            objects.make(&Roots::first(now, life).map_err(unmade)?).await?;
+            objects.make(&Roots::first(now, life).map_err(AuthorityError::unmade)?).await?;
             return Ok(None);
         };
         if !objects.show(map, &roots.bundle()).await? {
@@ -264,7 +163,9 @@ impl Authority {
             Step::Rest => Ok(Some(roots)),
             step => {
                 tracing::info!(?step, "the allocator's CA changes");
-                objects.replace(secret, &roots.after(step, now, life).map_err(unmade)?).await?;
+                objects
+                    .replace(secret, &roots.after(step, now, life).map_err(AuthorityError::unmade)?)
+                    .await?;
                 Ok(None)
             }
         }
@@ -276,8 +177,10 @@ impl Authority {
             let is_fresh = leaf.life.is_valid(now) && !leaf.life.is_due(now);
             is_fresh && leaf.signed_by == ca.root.pem
         };
-        if !self.shown.0.lock().as_ref().is_some_and(serves) {
-            let leaf = ca.sign(now, self.options.leaf_life, &self.provider).map_err(unmade)?;
+        if self.shown.ask(serves) != Some(true) {
+            let leaf = ca
+                .sign(now, self.options.leaf_life, &self.provider)
+                .map_err(AuthorityError::unmade)?;
             self.shown.set(leaf);
         }
         Ok(())
@@ -288,37 +191,4 @@ impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authority").field("serves_until", &self.serves_until()).finish()
     }
-}
-
-// === impl Shown ===
-
-impl Shown {
-    fn set(&self, leaf: Leaf) {
-        *self.0.lock() = Some(leaf);
-    }
-}
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().as_ref().map(|leaf| leaf.served.clone())
-    }
-}
-
-fn server_config(
-    provider: Arc<CryptoProvider>,
-    shown: Arc<Shown>,
-) -> Result<ServerConfig, AuthorityError> {
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| AuthorityError::Make(e.to_string()))?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    // Connections are few and long: each proves the certificate anew.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
-}
-
-fn unmade(why: Unusable) -> AuthorityError {
-    AuthorityError::Make(why.to_string())
 }

@@ -186,3 +186,33 @@ fn named(name: &str) -> DistinguishedName {
 fn unmade(error: rcgen::Error) -> Unusable {
     Unusable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    const NOW: WallMs = WallMs(1_780_000_000_000);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_ca() {
+        let ca = Ca::make(NOW, DAY * 10).unwrap();
+        let leaf = |after: u32| {
+            let now = WallMs(NOW.0 + millis(DAY * after));
+            ca.sign(now, DAY * 3, &aws_lc_rs::default_provider()).unwrap()
+        };
+        assert_eq!(leaf(0).life.ends, WallMs(NOW.0 + millis(DAY * 3)));
+        assert_eq!(leaf(8).life.ends, ca.root.life.ends);
+    }
+
+    #[test]
+    fn text_around_certificates_is_passed_over() {
+        let ca = Ca::make(NOW, DAY).unwrap();
+        let noted = format!("# ours\n{}\n# and\n{0}", ca.root.pem);
+        assert_eq!(Root::read(&noted).unwrap(), ca.root);
+        assert_eq!(pieces(&noted).count(), 2);
+        assert!(Root::read("nothing").is_err());
+    }
+}

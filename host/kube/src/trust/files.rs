@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rustls::crypto::CryptoProvider;
 
-use super::authority::AuthorityError;
 use super::certificates::Leaf;
+use super::error::AuthorityError;
 
 /// Where the certificate and its key are; both in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,22 +8,31 @@
 //! objects       the Secret and the ConfigMap, read and written
 //! certificates  keys and certificates: made, read, signed
 //! files         a certificate that somebody else keeps in files
+//! shown         the leaf that a server shows
 //! bundle        what an agent trusts
-//! review        which node and pod a token speaks for
+//! review        which node and pod a token speaks for, asked and remembered; verdict: what an answer says
 //! ```
 
 mod authority;
 mod bundle;
 mod certificates;
+mod error;
 mod files;
 mod objects;
+mod options;
 mod review;
 mod roots;
 mod rotation;
+mod shown;
+mod verdict;
 
-pub use authority::{Authority, AuthorityError, AuthorityOptions, ServingFiles};
+pub use authority::Authority;
 pub use bundle::{TrustBundle, TrustError};
-pub use review::{Refusal, ReviewError, ReviewOptions, Reviewed, Reviewer};
+pub use error::AuthorityError;
+pub use files::ServingFiles;
+pub use options::AuthorityOptions;
+pub use review::{ReviewError, ReviewOptions, Reviewed, Reviewer};
+pub use verdict::Refusal;
 
 /// The name that the allocators' certificates carry, and that agents ask for, whatever address they dial.
 pub const SERVER_NAME: &str = "tenure-allocator";

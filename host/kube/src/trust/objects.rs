@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
-use super::authority::AuthorityError;
+use super::error::AuthorityError;
 use super::roots::Roots;
 use super::{BUNDLE, OBJECT};
 use crate::store::calls::{Calls, Failure};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -16,9 +17,11 @@ use tenure_kube::{
     Authority, AuthorityError, AuthorityOptions, SERVER_NAME, ServingFiles, TrustBundle, TrustError,
 };
 use tenure_sim::HandClock;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::front::{Fate, Front};
 use crate::lab::Lab;
 use crate::relay::Relay;
 
@@ -192,11 +195,50 @@ async fn no_client_is_refused_while_one_ca_follows_another() {
             cas.extend((cas.last().unwrap() != first(&bundle)).then(|| first(&bundle).to_owned()));
         }
         read.push_back(place.client_of(&trust));
+        for replica in &replicas {
+            meet(replica.server_config(), read.back().unwrap().clone(), name()).await.unwrap();
+        }
         if read.len() > (DAY.as_secs() / TICK.as_secs()) as usize {
             read.pop_front();
         }
     }
     assert!(cas.len() >= 4, "{} CAs in 250 days", cas.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_slow_does_not_take_the_next_ca_out_of_the_bundle() {
+    let lab = Lab::default();
+    let place = Place::new(&lab, "trust-slow").await;
+    let front = Front::before_those(lab.config(), NAME).await;
+    let through = Client::try_from(front.config()).unwrap();
+    let options = AuthorityOptions { call_deadline: DAY, ..place.options() };
+    let slow = Authority::open(through, options).await.unwrap();
+    let quick = place.authority().await;
+    let former = place.bundle().await;
+    // Between its two readings the other one goes on.
+    let (pass, passes) = oneshot::channel();
+    pass.send(()).unwrap();
+    let (go, held) = oneshot::channel();
+    front.next(Method::GET, [passes, held].map(Fate::Held));
+    let before = front.seen(&Method::GET);
+    let looking = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.look().await }
+    });
+    while front.seen(&Method::GET) < before + 2 {
+        tokio::task::yield_now().await;
+    }
+    place.clock.pass(DAY * 60);
+    quick.look().await.unwrap();
+    let next = place.bundle().await;
+    assert_eq!(number(&next), 2);
+    let version = place.maps().get(NAME).await.unwrap().metadata.resource_version;
+    place.clock.pass(HOUR);
+    go.send(()).unwrap();
+    looking.await.unwrap().unwrap();
+    assert_eq!(place.bundle().await, next);
+    assert!(next.ends_with(&former));
+    assert_eq!(place.maps().get(NAME).await.unwrap().metadata.resource_version, version);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

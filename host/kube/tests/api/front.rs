@@ -55,6 +55,8 @@ pub(crate) struct Front {
 
 struct State {
     client: Client,
+    /// The requests that are meant: those whose path holds this.
+    about: &'static str,
     /// Fates of the next requests with a method; those behind them pass.
     fates: Mutex<VecDeque<(Method, Fate)>>,
     seen: Mutex<Vec<Method>>,
@@ -67,11 +69,17 @@ struct State {
 
 impl Front {
     pub(crate) async fn before(config: Config) -> Self {
+        Self::before_those(config, "/ipleases").await
+    }
+
+    /// The same, which does things to requests about something else than leases.
+    pub(crate) async fn before_those(config: Config, about: &'static str) -> Self {
         let client = Client::try_from(config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             client,
+            about,
             fates: Mutex::default(),
             seen: Mutex::default(),
             sent: Mutex::default(),
@@ -125,7 +133,7 @@ impl State {
         }
         let broken = || std::io::Error::other("broken by the test");
         let mut fate = None;
-        if request.uri().path().contains("/ipleases") {
+        if request.uri().path().contains(self.about) {
             self.seen.lock().push(request.method().clone());
             let mut fates = self.fates.lock();
             let at = fates.iter().position(|(method, _)| method == request.method());

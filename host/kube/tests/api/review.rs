@@ -151,9 +151,9 @@ async fn what_is_no_token_is_refused() {
     assert!(matches!(refused, Refusal::NotAuthenticated { .. }), "{refused}");
     assert_eq!(refusal(&lab, "").await, Refusal::Length);
     assert_eq!(refusal(&lab, &"x".repeat(100_000)).await, Refusal::Length);
-    // The lab's own user, whom the API server knows by a token without audiences.
+    // Of the lab's own user, made for the API server itself.
     let refused = refusal(&lab, "lab").await;
-    assert!(matches!(refused, Refusal::Account { .. } | Refusal::Audience { .. }), "{refused}");
+    assert!(matches!(refused, Refusal::NotAuthenticated { .. }), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,10 +162,10 @@ async fn the_token_of_a_deleted_pod_is_refused_by_a_fresh_review() {
     prepare(&lab).await;
     let pod = pod(&lab, NAMESPACE, ACCOUNT, "agent-deleted", Some(NODE)).await;
     let token = agents_token(&lab, &pod).await;
-    let (kept, asked) = (
-        Reviewer::new(lab.client(), ReviewOptions::default()),
-        Reviewer::new(lab.client(), fresh()),
-    );
+    let relay = Relay::before(&lab.config()).await;
+    let through = Client::try_from(relay.through(lab.config())).unwrap();
+    let kept = Reviewer::new(lab.client(), ReviewOptions::default());
+    let asked = Reviewer::new(through, fresh());
     kept.review(&token).await.unwrap();
     asked.review(&token).await.unwrap();
     let pods = Api::<Pod>::namespaced(lab.client(), NAMESPACE);
@@ -181,6 +181,9 @@ async fn the_token_of_a_deleted_pod_is_refused_by_a_fresh_review() {
     };
     assert!(matches!(refused, ReviewError::Refused(Refusal::NotAuthenticated { .. })), "{refused}");
     assert_eq!(kept.review(&token).await, Ok(reviewed("agent-deleted")), "as it is promised");
+    relay.freeze();
+    let away = asked.review(&token).await;
+    assert!(matches!(away, Err(ReviewError::Unavailable { .. })), "it is forgotten: {away:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
