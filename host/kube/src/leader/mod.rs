@@ -12,7 +12,7 @@
 //! - No time that another machine wrote is ever compared with a clock of ours (invariant I8): what counts is how long ago,
 //!   by our monotonic clock, we first saw what stands there. The times in the lease are for people.
 //! - Writes replace the version that was read, so of those who want it one gets it.
-//! - Who cannot renew says that it leads no more [`MARGIN`] before the first instant at which another may take it, also while
+//! - Who cannot renew says that it leads no more an eighth of the duration before the first instant at which another may take it, also while
 //!   a request hangs. A clock that stands still (suspend) delays that.
 //! - A lease that somebody edits is taken as it stands: whom it names leads until its duration has passed without a change.
 //!
@@ -35,6 +35,7 @@ use self::voice::Voice;
 /// This part of the duration lies between "I lead no more" and the first instant at which another may take it: for
 /// monotonic clocks that run at different rates, and threads that are scheduled late.
 const MARGIN: u32 = 8;
+
 /// Settings of the leadership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderOptions {

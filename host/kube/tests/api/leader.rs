@@ -194,6 +194,9 @@ async fn an_edit_that_names_a_follower_makes_it_lead() {
     let lab = Lab::default();
     let [mut first, mut second] = replicas(&lab, "moved").await;
     edit(&lab, "moved", json!({"holderIdentity": "replica-1"})).await;
-    second.until_leading().await;
+    let edited = Instant::now();
     first.until_it_follows("replica-1").await;
+    // It renewed at most 1 s before, and would else have led for 3.5 s from there.
+    assert!(edited.elapsed() < Duration::from_millis(2500), "{:?}", edited.elapsed());
+    second.until_leading().await;
 }
