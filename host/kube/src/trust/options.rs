@@ -20,7 +20,7 @@ pub struct AuthorityOptions {
     /// How long the next CA stands in the bundle before it signs: agents must read the bundle more often. Less than a third of
     /// `ca_life`.
     pub overlap: Duration,
-    /// How often [`Authority::keep`] looks, more or less.
+    /// How often [`Authority::keep`](super::Authority::keep) looks, more or less.
     pub look_every: Duration,
     /// How long one request may take.
     pub call_deadline: Duration,
