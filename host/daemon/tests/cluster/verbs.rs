@@ -39,8 +39,6 @@ fn a_zombie_on_a_node_that_is_up_is_reclaimed_by_its_kernel() {
     cluster.force_delete("b");
     cluster.end("a");
     until("the zombie is back", || cluster.held() == 1);
-    println!("{:#?}", cluster.leases());
-    println!("{}", cluster.allocators.iter().map(|a| a.log()).collect::<String>());
     assert_eq!(cluster.add("n2", "c", &uid).ok().addresses(), [first]);
     assert_eq!(cluster.held(), 2, "b lives: its kernel says so, whatever the API says");
 }

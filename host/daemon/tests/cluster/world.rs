@@ -111,7 +111,7 @@ impl Cluster {
         }
         let folder = tempfile::tempdir().unwrap();
         let this = Self { world, folder, allocators: Vec::new(), agents: BTreeMap::new() };
-        this.wait(empty(&this.client()));
+        this.wait(async { empty(&this.client(), this.allocator_client()).await });
         this
     }
 
@@ -143,6 +143,15 @@ impl Cluster {
         self.world().server.client()
     }
 
+    /// A client that may do everything and counts as the allocator: nobody else may write leases.
+    fn allocator_client(&self) -> Client {
+        let mut config = self.world().server.config();
+        let account = format!("system:serviceaccount:{NAMESPACE}:tenure-allocator");
+        config.auth_info.impersonate = Some(account);
+        config.auth_info.impersonate_groups = Some(vec!["system:masters".to_owned()]);
+        Client::try_from(config).unwrap()
+    }
+
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
         Api::all_with(self.client(), &resource(kind))
     }
@@ -158,10 +167,10 @@ impl Cluster {
         for allocator in self.allocators.iter().filter(|one| one.daemon.is_some()) {
             until("every allocator serves the pool", || {
                 let answer: Value = serde_json::from_str(&allocator.admin("/v1/pools")).unwrap();
-                eprintln!("{answer}");
+
                 let pools = answer["items"].as_array().unwrap();
-                let pool = pools.iter().find(|pool| pool["object"]["metadata"]["name"] == name);
-                pool.is_some_and(|pool| pool["status"]["counts"]["size"] != "0")
+                let pool = pools.iter().find(|pool| pool["metadata"]["name"] == name);
+                pool.is_some_and(|pool| pool["status"]["size"] != 0)
             });
         }
     }
@@ -555,17 +564,17 @@ async fn install(client: &Client) {
 }
 
 /// Throws away what the test before has left.
-async fn empty(client: &Client) {
+async fn empty(client: &Client, allocator: Client) {
     let all = (DeleteParams::default().grace_period(0), ListParams::default());
     for kind in ["IPPool", "IPReservation", "IPAMPolicy", "IPLease"] {
-        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
+        let api = Api::<DynamicObject>::all_with(allocator.clone(), &resource(kind));
         for object in api.list(&ListParams::default()).await.unwrap() {
             let name = object.metadata.name.unwrap();
             if kind != "IPLease" {
                 let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
                 let _ = api.patch(&name, &PatchParams::default(), &free).await;
             }
-            let _ = api.delete(&name, &DeleteParams::default()).await;
+            api.delete(&name, &DeleteParams::default()).await.unwrap();
         }
     }
     for namespace in ["default", NAMESPACE] {
