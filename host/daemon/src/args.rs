@@ -37,11 +37,16 @@ pub(crate) struct Args {
     pub(crate) role: Option<Role>,
 }
 
-/// What the process is in a cluster; without one it is the daemon of a single machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+/// What the process does in a cluster; without it, it is the daemon of a single machine.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Role {
     /// The agent of a Kubernetes node: serves the CNI plugin and asks the allocators.
     Agent,
     /// An allocator of a Kubernetes cluster: keeps the addresses in its API.
     Allocator,
+    /// Put the CNI plugin that lies beside this program into a folder, and exit.
+    InstallPlugin {
+        /// The runtime's folder of plugins, as seen from here: /opt/cni/bin of the node.
+        folder: PathBuf,
+    },
 }

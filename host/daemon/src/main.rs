@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod high_water;
 mod identity;
+mod install;
 mod log;
 mod manifests;
 mod metrics;

@@ -18,7 +18,7 @@ use crate::args::{Args, Role};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::high_water::HighWater;
-use crate::{cluster, log, metrics, spool, wiring};
+use crate::{cluster, install, log, metrics, spool, wiring};
 
 /// Decisions, looks and reads of the store run there, each short, and up to 16 probes of a third of a second; each
 /// thread costs memory.
@@ -31,6 +31,10 @@ const DESCRIPTORS: u64 = 8192;
 const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(Role::InstallPlugin { folder }) = &args.role {
+        println!("installed {}", install::plugin(folder)?.display());
+        return Ok(());
+    }
     let config = Config::read(&args)?;
     if args.check {
         println!("the configuration is valid");
@@ -43,15 +47,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .thread_name("tenured")
         .max_blocking_threads(match args.role {
             Some(Role::Allocator) => THREADS_THAT_WAIT,
-            Some(Role::Agent) | None => BLOCKING_THREADS,
+            _ => BLOCKING_THREADS,
         })
         .build()
         .context("starting the runtime")?;
     let outcome = runtime.block_on(async {
         match args.role {
-            None => serve(&args, &config).await,
             Some(Role::Agent) => cluster::agent::serve(&config).await,
             Some(Role::Allocator) => cluster::allocator::serve(&config).await,
+            Some(Role::InstallPlugin { .. }) | None => serve(&args, &config).await,
         }
     });
     // A policy that is being compiled, or a look that hangs, does not hold up the end.

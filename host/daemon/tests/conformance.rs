@@ -107,7 +107,7 @@ fn two_networks_of_one_container_get_an_address_each() {
     };
     let config = lab.network("1.1.0", "bridge", json!({}));
     let add =
-        |ifname| lab.run_plugin(&lab::plugin(), "ADD", "c1", &config, &env(ifname)).addresses();
+        |ifname| lab::run_plugin(&lab::plugin(), "ADD", "c1", &config, &env(ifname)).addresses();
     assert_ne!(add("eth0"), add("net1"));
 }
 

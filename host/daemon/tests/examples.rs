@@ -69,7 +69,7 @@ fn a_pod_gets_its_address_back_by_the_example_policy() {
             ("CNI_NETNS", format!("/run/netns/{container}")),
             ("CNI_ARGS", args),
         ];
-        lab.run_plugin(&lab::plugin(), verb, container, &config, &env.into())
+        lab::run_plugin(&lab::plugin(), verb, container, &config, &env.into())
     };
     for container in ["c1", "c2", "c3"] {
         netns(container);

@@ -138,7 +138,7 @@ fn a_released_address_is_not_given_while_its_link_is_up() {
         ("CNI_NETNS", "/run/netns/old".to_owned()),
     ]);
     let macvlan = lab::tools().join("macvlan");
-    let address = lab.run_plugin(&macvlan, "ADD", "old", &config, &env).addresses();
+    let address = lab::run_plugin(&macvlan, "ADD", "old", &config, &env).addresses();
     // The parent plugin got as far as the IPAM DEL and died.
     lab.plugin("DEL", "old", &config).ok();
     let deadline = Instant::now() + Duration::from_secs(8);

@@ -21,7 +21,11 @@ impl Engine {
     /// # Errors
     /// Only where the store fails: then the runtime shall try again.
     pub async fn del(self: &Arc<Self>, request: DelRequest) -> Result<(), EngineError> {
-        let guard = self.locks.lock_for_del(&request.attachment).await?;
+        let is_spooled = request.node.is_none() && request.bound_before.is_some();
+        let guard = match is_spooled {
+            true => self.locks.lock_if_idle(&request.attachment)?,
+            false => self.locks.lock_for_del(&request.attachment).await?,
+        };
         self.settle_doubts().await?;
         self.look_for(&request.attachment, &request.past).await?;
         let mut tries = 0;

@@ -75,6 +75,18 @@ impl AttachmentLocks {
         Ok(Arc::new(guard))
     }
 
+    /// The same if nobody acts on the attachment now: for a DEL that came long ago. It concerns no ADD of now, and holds
+    /// up no other DEL behind one.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] where somebody does: it is worth another try later.
+    pub fn lock_if_idle(&self, attachment: &Attachment) -> Result<AttachmentGuard, EngineError> {
+        let mut guard = self.stand_in_line(attachment)?;
+        let busy = |_| EngineError::Busy { what: "the attachment", bound: 1 };
+        guard.guard = Some(guard.line.lock.clone().try_lock_owned().map_err(busy)?);
+        Ok(Arc::new(guard))
+    }
+
     /// The guard is made before the wait: whoever gives up while waiting tidies up as well.
     fn stand_in_line(&self, attachment: &Attachment) -> Result<Guard, EngineError> {
         let mut lines = self.lines.lock();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenure_core::decision::{Affinity, IfHeld};
-use tenure_engine::{AddRequest, DelRequest, Engine, EngineError, MAX_WAITERS};
+use tenure_engine::{AddRequest, DelRequest, Engine, EngineError, MAX_WAITERS, SpoolInstant};
 use tenure_sim::{Site, attachment, start_add, until};
 use tokio::task::JoinHandle;
 
@@ -240,4 +240,18 @@ async fn a_repeated_add_of_a_waiting_one_is_answered_after_it() {
     assert_eq!(first.await.unwrap().unwrap(), again.await.unwrap().unwrap());
     let del = DelRequest::of(attachment("c"));
     site.engine.del(del).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_del_from_the_spool_neither_sends_a_waiting_add_away_nor_waits_behind_it() {
+    let site = full_site().await;
+    let waits = waiter(&site, "c").await;
+    let long_ago = SpoolInstant { boot: "boot-1".into(), boottime_ms: 0 };
+    let spooled = DelRequest { bound_before: Some(long_ago), ..DelRequest::of(attachment("c")) };
+    let del = site.engine.del(spooled.clone()).await;
+    assert!(matches!(del, Err(EngineError::Busy { .. })), "{del:?}");
+    leave(&site, "a").await;
+    waits.await.unwrap().unwrap();
+    site.engine.del(spooled).await.unwrap();
+    assert_eq!(site.held().await, 2, "the ADD came later");
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tenure_lab::{ApiServer, Daemon, Options};
 use tokio::runtime::Runtime;
 
-use crate::lab::{Answer, Lab, netns, plugin, policies, until};
+use crate::lab::{Answer, Lab, netns, plugin, policies, run_plugin, until};
 
 pub const NAMESPACE: &str = "tenure-system";
 
@@ -29,7 +29,8 @@ pub const NAMESPACE: &str = "tenure-system";
 struct World {
     runtime: Runtime,
     server: ApiServer,
-    lab: Lab,
+    /// Kept for its folder and its turn among the laboratories.
+    _lab: Lab,
     /// Its network and mount namespaces.
     home: [OwnedFd; 2],
 }
@@ -42,6 +43,15 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     pub allocators: Vec<Process>,
     pub agents: BTreeMap<String, Process>,
+}
+
+/// One call of the plugin.
+#[derive(Clone)]
+pub struct Call {
+    verb: String,
+    pod: String,
+    network: Value,
+    env: BTreeMap<&'static str, String>,
 }
 
 /// A process of ours.
@@ -61,7 +71,7 @@ impl World {
         let server = runtime.block_on(ApiServer::start(Options { unsafe_no_fsync: true }));
         let home = ["net", "mnt"]
             .map(|kind| OwnedFd::from(File::open(format!("/proc/thread-self/ns/{kind}")).unwrap()));
-        let this = Self { runtime, server, lab, home };
+        let this = Self { runtime, server, _lab: lab, home };
         this.runtime.block_on(async { install(&this.server.client()).await });
         this
     }
@@ -216,7 +226,7 @@ impl Cluster {
         self.kubeconfig(&folder, "tenure-agent");
         self.wait(async {
             let client = self.client();
-            make(&client, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})).await;
+            make(&client, node_object(node)).await;
             make(&client, node_lease(node, 0)).await;
         });
         let token = self.token_of(&format!("agent-{node}"), node);
@@ -318,6 +328,11 @@ impl Cluster {
     }
 
     pub fn call(&self, verb: &str, node: &str, pod: &str, uid: &str) -> Answer {
+        self.plugin_call(verb, node, pod, uid).run()
+    }
+
+    /// A call of the plugin, to be run on any thread.
+    pub fn plugin_call(&self, verb: &str, node: &str, pod: &str, uid: &str) -> Call {
         let env = BTreeMap::from([
             ("CNI_IFNAME", "eth0".to_owned()),
             ("CNI_NETNS", format!("/run/netns/{pod}")),
@@ -328,7 +343,72 @@ impl Cluster {
                 ),
             ),
         ]);
-        self.world().lab.run_plugin(&plugin(), verb, pod, &self.network(node), &env)
+        let network = self.network(node);
+        Call { verb: verb.to_owned(), pod: pod.to_owned(), network, env }
+    }
+
+    /// So many pods, in turn on these nodes, each with its namespace: node, name, uid.
+    pub fn pods(&self, nodes: &[&str], count: usize) -> Vec<[String; 3]> {
+        let nodes = nodes.iter().cycle().take(count).enumerate();
+        let make = |(number, node): (usize, &&str)| {
+            let name = format!("p{number}");
+            netns(&name);
+            let uid = self.pod(node, &name);
+            [(*node).to_owned(), name, uid]
+        };
+        nodes.map(make).collect()
+    }
+
+    /// ADDs of all these pods at once, each repeated as a kubelet does until it succeeds, while something else happens.
+    /// Answers how many tries it took; no address was given twice.
+    pub fn add_all_while(
+        &mut self,
+        pods: &[[String; 3]],
+        happens: impl FnOnce(&mut Self),
+    ) -> usize {
+        let calls: Vec<Call> = pods
+            .iter()
+            .map(|[node, pod, uid]| self.plugin_call("ADD", node, pod, uid).waiting(5))
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let answers: Vec<(usize, Answer)> = std::thread::scope(|scope| {
+            let until_served = |call: Call| {
+                for tries in 1.. {
+                    let answer = call.run();
+                    if answer.exit == 0 {
+                        return (tries, answer);
+                    }
+                    assert!(Instant::now() < deadline, "{}: {answer:?}", call.pod);
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                unreachable!()
+            };
+            let running: Vec<_> =
+                calls.into_iter().map(|call| scope.spawn(move || until_served(call))).collect();
+            happens(self);
+            running.into_iter().map(|add| add.join().unwrap()).collect()
+        });
+        let mut given: Vec<IpAddr> =
+            answers.iter().flat_map(|(_, answer)| answer.addresses()).collect();
+        let all = given.len();
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given.len(), all, "an address was given twice");
+        answers.iter().map(|(tries, _)| tries).sum()
+    }
+
+    /// The operator says that the machine is off.
+    pub fn fence(&self, node: &str) {
+        let taint = json!({"spec": {"taints": [{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}]}});
+        let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(self.client());
+        self.wait(nodes.patch(node, &PatchParams::default(), &Patch::Merge(taint))).unwrap();
+    }
+
+    /// The Node object is deleted and made again, with another uid.
+    pub fn remake_node(&self, node: &str) {
+        let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(self.client());
+        self.wait(nodes.delete(node, &DeleteParams::default().grace_period(0))).unwrap();
+        self.wait(async { make(&self.client(), node_object(node)).await });
     }
 
     /// A pod with its address.
@@ -486,6 +566,18 @@ impl Process {
     }
 }
 
+impl Call {
+    /// Lets an ADD wait for an address, or for an allocator.
+    pub fn waiting(mut self, seconds: u64) -> Self {
+        self.network["ipam"]["waitSeconds"] = json!(seconds);
+        self
+    }
+
+    pub fn run(&self) -> Answer {
+        run_plugin(&plugin(), &self.verb, &self.pod, &self.network, &self.env)
+    }
+}
+
 /// Waits as long as `until` does, and says how long it took.
 pub fn time_until(what: &str, done: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
@@ -495,6 +587,11 @@ pub fn time_until(what: &str, done: impl FnMut() -> bool) -> Duration {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn node_object(node: &str) -> Value {
+    let labels = json!({"kubernetes.io/hostname": node});
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}})
 }
 
 fn node_lease(node: &str, count: u64) -> Value {

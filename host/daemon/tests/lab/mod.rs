@@ -171,33 +171,7 @@ impl Lab {
     pub fn plugin(&self, verb: &str, container: &str, config: &Value) -> Answer {
         let mut env = BTreeMap::from([("CNI_IFNAME", "eth0".to_owned())]);
         env.insert("CNI_NETNS", format!("/run/netns/{container}"));
-        self.run_plugin(&plugin(), verb, container, config, &env)
-    }
-
-    pub fn run_plugin(
-        &self,
-        program: &Path,
-        verb: &str,
-        container: &str,
-        config: &Value,
-        env: &BTreeMap<&str, String>,
-    ) -> Answer {
-        use std::io::Write as _;
-        let mut child = Command::new(program)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", container)
-            .env("CNI_PATH", cni_path())
-            .envs(env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Answer::from(&output)
+        run_plugin(&plugin(), verb, container, config, &env)
     }
 
     /// Runs cnitool on a configuration that is kept as `net.d/NAME`.
@@ -225,6 +199,32 @@ impl Lab {
     pub fn frame(&self, verb: &str, container: &str, config: &Value) -> Option<Answer> {
         call(&self.folder.path().join("cni.sock"), verb, container, container, config)
     }
+}
+
+/// Runs a plugin as a runtime would.
+pub fn run_plugin(
+    program: &Path,
+    verb: &str,
+    container: &str,
+    config: &Value,
+    env: &BTreeMap<&str, String>,
+) -> Answer {
+    use std::io::Write as _;
+    let mut child = Command::new(program)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("CNI_COMMAND", verb)
+        .env("CNI_CONTAINERID", container)
+        .env("CNI_PATH", cni_path())
+        .envs(env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Answer::from(&output)
 }
 
 /// One request to the admin API behind a socket: status and body.

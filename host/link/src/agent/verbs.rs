@@ -240,7 +240,11 @@ impl Verbs for Agent {
     async fn del(&self, request: DelRequest) -> Result<(), AgentError> {
         let inner = &*self.inner;
         let DelRequest { attachment, bound_before, .. } = request;
-        let _guard = inner.locks.lock_for_del(&attachment).await?;
+        let _guard = match &bound_before {
+            // From the spool: it is older than whatever goes on now.
+            Some(_) => inner.locks.lock_if_idle(&attachment)?,
+            None => inner.locks.lock_for_del(&attachment).await?,
+        };
         let bound_before = bound_before.unwrap_or_else(|| SpoolInstant {
             boot: inner.options.node.boot.to_string(),
             boottime_ms: inner.instant(),
