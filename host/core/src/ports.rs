@@ -126,6 +126,15 @@ pub trait Kernel: Send + Sync {
     /// [`WitnessError`] when the self-test failed. Whatever else could not be seen is [`Census::incomplete`].
     fn census(&self) -> Result<Census, WitnessError>;
 
+    /// Sets every link of a namespace down that carries this address, for it was given to somebody else. How many there
+    /// were. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`WitnessError`] when the namespace cannot be entered, or whoever is asked has none.
+    fn set_down(&self, _netns: &Netns, _address: IpAddr) -> Result<usize, WitnessError> {
+        Err(WitnessError::Off { why: "it has no namespaces of its own".to_owned() })
+    }
+
     /// Who keeps a namespace, in words. For people only: an empty list proves nothing.
     fn kept_by(&self, _netns: &Netns) -> Vec<String> {
         Vec::new()

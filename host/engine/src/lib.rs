@@ -26,6 +26,7 @@ mod candidates;
 mod census;
 mod check;
 mod choose;
+mod claims;
 mod clear;
 mod counters;
 mod del;
@@ -52,6 +53,7 @@ mod views;
 mod wait;
 
 pub use background::Background;
+pub use claims::Claim;
 pub use counters::{Count, Counters};
 pub use engine::{Engine, Options, Ports};
 pub use error::EngineError;

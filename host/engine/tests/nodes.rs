@@ -11,12 +11,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::json;
 use tenure_core::judge::{ApiSays, NodeSays};
-use tenure_core::lease::{Netns, NodeRef};
+use tenure_core::lease::{Generation, LeaseKey, Netns, NodeRef};
 use tenure_core::ports::{Census, Kernel, Question, Sight, WitnessError};
 use tenure_core::time::Clock as _;
 use tenure_engine::{
-    AddRequest, AgentCall, Caller, DelRequest, Engine, GcRequest, LeaseView, Options, Past, Ports,
-    SpoolInstant,
+    AddRequest, AgentCall, Caller, Claim, DelRequest, Engine, GcRequest, LeaseView, Options, Past,
+    Ports, SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Site, attachment, pod};
 
@@ -265,4 +265,28 @@ async fn a_del_spooled_on_one_node_frees_what_was_bound_before_it_there() {
     assert_eq!(cluster.view(address).await.view, "held", "it was spooled before the hold began");
     cluster.engine.del(del("boot-2b")).await.unwrap();
     assert_eq!(cluster.view(address).await.lease.state_name(), "Released");
+}
+
+#[tokio::test]
+async fn what_was_given_to_another_or_released_is_lost_and_what_the_store_forgot_is_not() {
+    let cluster = Cluster::new().await;
+    cluster.hear("n1", "boot-1");
+    let address = cluster.add("n1", "boot-1", "a").await;
+    let claim = |container: &str, generation: u64| Claim {
+        attachment: attachment(container),
+        key: LeaseKey { space: "default".parse().unwrap(), address },
+        generation: Generation(generation),
+    };
+    let lost = async |claim| cluster.engine.overtaken(vec![claim]).await.unwrap().len();
+    assert_eq!(lost(claim("a", 1)).await, 0, "it is as the store says");
+    assert_eq!(lost(claim("b", 1)).await, 1, "another one has it");
+    assert_eq!(lost(claim("b", 2)).await, 0, "the store knows of no hold so late: it went back");
+    let unknown = Claim {
+        key: LeaseKey { address: "10.0.0.200".parse().unwrap(), ..claim("a", 1).key },
+        ..claim("a", 1)
+    };
+    assert_eq!(lost(unknown).await, 0, "the store knows of no hold at all");
+    cluster.engine.del(DelRequest::of(attachment("a"))).await.unwrap();
+    assert_eq!(lost(claim("a", 1)).await, 1, "it was released");
+    assert_eq!(lost(claim("a", 2)).await, 0, "in an earlier generation");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tenure_core::error::{Coded, Kind};
-use tenure_core::lease::{Attachment, Netns, NodeRef, Owner};
-use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName};
+use tenure_core::lease::{Attachment, Generation, Netns, NodeRef, Owner};
+use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName, SpaceName};
 use tenure_core::ports::{AddressLook, NetnsLook, WireLink, WireLook};
 use tenure_engine::{FixedAddress, Past, SpoolInstant};
 
@@ -30,6 +30,8 @@ pub struct Versions {
 pub enum FromAgent {
     /// The first word.
     Hello(Hello),
+    /// What it has answered and not taken back, said once after each [`ToAgent::Welcome`]: nothing is asked before the reply.
+    Holds(Vec<Claim>),
     /// It lives.
     Beat,
     /// A network namespace of its node ended.
@@ -56,6 +58,8 @@ pub enum FromAgent {
 pub enum ToAgent {
     /// The first word.
     Welcome(Welcome),
+    /// The reply to [`FromAgent::Holds`]: these attachments have lost their addresses to somebody else.
+    Overtaken(Vec<Attachment>),
     /// Who is preferred for ADDs, as far as this replica knows.
     Leads {
         /// Its identity; none where there is none.
@@ -97,6 +101,20 @@ pub struct Welcome {
     pub replica: String,
     /// The node as the allocator writes it into leases.
     pub node: NodeRef,
+}
+
+/// An address that an agent has answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// Whose.
+    pub attachment: Attachment,
+    /// Its routing domain.
+    pub space: SpaceName,
+    /// The address.
+    pub address: IpAddr,
+    /// Which hold of it.
+    pub generation: Generation,
 }
 
 /// One namespace to look at.

@@ -203,3 +203,21 @@ async fn who_has_no_token_is_refused_and_comes_in_once_he_has() {
     cluster.until(|cluster| cluster.agent.links().is_up()).await;
     cluster.add("a").await.unwrap();
 }
+
+#[tokio::test]
+async fn an_agent_that_comes_back_says_what_it_holds_and_gives_way_before_it_serves() {
+    let mut cluster = Cluster::new(1).await;
+    let address = cluster.add("a").await.unwrap()[0];
+    cluster.add("b").await.unwrap();
+    cluster.site.kernel.put_on_link("a", address);
+    *cluster.replicas[0].doors.overtaken.lock() = vec![attachment("a")];
+    cluster.restart_agent().await;
+    let mut claims = cluster.replicas[0].doors.claims.lock().clone();
+    claims.sort_by_key(|claim| claim.address);
+    assert_eq!(claims.len(), 2);
+    assert_eq!((claims[0].address, claims[0].generation.0), (address, 1));
+    let netns = cluster.kernel().identify("a".as_ref()).unwrap();
+    assert!(!cluster.site.kernel.is_on_link(netns.cookie, address));
+    let held = cluster.agent.acknowledged().all();
+    assert_eq!(held.iter().map(|held| &held.attachment).collect::<Vec<_>>(), [&attachment("b")]);
+}

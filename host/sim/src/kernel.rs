@@ -150,6 +150,12 @@ impl Kernel for FakeKernel {
         questions.iter().map(see).collect()
     }
 
+    fn set_down(&self, netns: &Netns, address: IpAddr) -> Result<usize, WitnessError> {
+        let was_up = self.is_on_link(netns.cookie, address);
+        self.set_link(netns.cookie, address, false);
+        Ok(usize::from(was_up))
+    }
+
     fn silence(&self) -> Option<String> {
         self.is_silent().then(|| "silenced".to_owned())
     }

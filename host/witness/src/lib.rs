@@ -70,6 +70,7 @@ mod nsid;
 mod proc;
 mod release;
 mod self_test;
+mod set_down;
 mod visible;
 mod wake;
 mod watch;

@@ -1,5 +1,6 @@
 //! The witness as the daemon holds it.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::netlink::{IdleRoutes, RouteError};
 use crate::nsid::IdSource;
 use crate::release;
 use crate::self_test::{self, SelfTest};
+use crate::set_down;
 use crate::wake::{Bell, Listener};
 use crate::watch::EndWatch;
 
@@ -177,6 +179,11 @@ impl Kernel for KernelWitness {
     fn census(&self) -> Result<Census, WitnessError> {
         self.speaks()?;
         Ok(census::take(&self.inner))
+    }
+
+    /// Needs something visible that leads to the namespace: a path, a process, a descriptor.
+    fn set_down(&self, netns: &Netns, address: IpAddr) -> Result<usize, WitnessError> {
+        set_down::set_down(&self.inner, netns, address)
     }
 
     fn kept_by(&self, netns: &Netns) -> Vec<String> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_core::error::Kind;
-use tenure_core::lease::{NodeRef, Owner, OwnerKind};
+use tenure_core::lease::{Attachment, LeaseKey, NodeRef, Owner, OwnerKind};
 use tenure_engine::{Engine, Facts as OwnerFacts};
 use tenure_kube::{Facts, NodeWitness, PodFacts, ReviewError, Reviewer, Texts};
 use tenure_link::allocator::Reception;
-use tenure_link::messages::{AddCall, Failure, Hello};
+use tenure_link::messages::{AddCall, Claim, Failure, Hello};
 
 /// Where clouds and operators say in which zone a node stands.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -113,6 +113,24 @@ impl Reception for Doorway {
         let node = NodeRef { uid: known.unwrap_or_default(), ..hello.node.clone() };
         self.engine.note_agent(&node);
         Ok(node)
+    }
+
+    async fn overtaken(
+        &self,
+        node: &Arc<NodeRef>,
+        claims: Vec<Claim>,
+    ) -> Result<Vec<Attachment>, Failure> {
+        let claims = claims.into_iter().map(|claim| tenure_engine::Claim {
+            attachment: claim.attachment,
+            key: LeaseKey { space: claim.space, address: claim.address },
+            generation: claim.generation,
+        });
+        let overtaken = self.engine.overtaken(claims.collect()).await;
+        let overtaken = overtaken.map_err(|error| Failure::of(&error))?;
+        for attachment in &overtaken {
+            tracing::error!(%attachment, node = %node.name, "its address was given to another holder: its node is told to set its links down");
+        }
+        Ok(overtaken)
     }
 
     fn heard(&self, node: &Arc<NodeRef>) {

@@ -135,6 +135,12 @@ impl Acknowledged {
         Some(set.addresses.iter().map(|one| one.address).collect())
     }
 
+    /// The set of an attachment.
+    #[must_use]
+    pub fn get(&self, attachment: &Attachment) -> Option<Held> {
+        self.held.lock().get(attachment).cloned()
+    }
+
     /// All of it.
     #[must_use]
     pub fn all(&self) -> Vec<Held> {

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{AgentError, Options, Ports, session};
+use super::{Acknowledged, AgentError, Options, Ports, session};
 use crate::lines::{self, Lines, MAX_LINE};
 use crate::messages::{Failure, FromAgent, NOT_LEADER};
 
@@ -46,6 +46,8 @@ pub(super) struct Inner {
     links: Mutex<BTreeMap<SocketAddr, Link>>,
     /// Counts changes of `links`, for whoever waits for one.
     changes: watch::Sender<u64>,
+    /// What is told at the beginning of each session.
+    acknowledged: Arc<Acknowledged>,
 }
 
 /// One that stands.
@@ -82,8 +84,9 @@ enum Whom {
 
 impl Links {
     /// Begins to connect.
-    pub fn start(ports: Ports, options: Options) -> Self {
-        let inner = Arc::new(Inner { links: Mutex::default(), changes: watch::Sender::new(0) });
+    pub fn start(ports: Ports, options: Options, acknowledged: Arc<Acknowledged>) -> Self {
+        let (links, changes) = (Mutex::default(), watch::Sender::new(0));
+        let inner = Arc::new(Inner { links, changes, acknowledged });
         let keeper = tokio::spawn(keep_all(inner.clone(), ports, Arc::new(options))).abort_handle();
         Self { inner, keeper }
     }
@@ -303,7 +306,7 @@ async fn keep(inner: Arc<Inner>, ports: Ports, options: Arc<Options>, address: S
     let mut pause = FIRST_PAUSE;
     loop {
         let began = Instant::now();
-        let ended = session::run(&inner, &ports, &options, address).await;
+        let ended = session::run((&inner, &inner.acknowledged), &ports, &options, address).await;
         inner.fell(address);
         tracing::info!(%address, why = %ended, "no connection to an allocator; it is tried again");
         // One that stood for a while has fallen for a reason of now.

@@ -1,7 +1,7 @@
 //! One connection to one replica, from its first word to its end.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,17 @@ use http_body_util::Either;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tenure_core::lease::NodeRef;
-use tenure_core::ports::{AddressLook, NetnsLook, Question, Sight, WireLook, WireQuestion};
+use tenure_core::lease::{Attachment, Netns, NodeRef};
+use tenure_core::ports::{
+    AddressLook, Kernel, NetnsLook, Question, Sight, WireLook, WireQuestion, WitnessError,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::links::{Inner, Outgoing, refusal, whole};
-use super::{Options, Ports};
+use super::{Acknowledged, Held, Options, Ports};
 use crate::lines::{self, LineError, Reader};
-use crate::messages::{Asked, FromAgent, Hello, Probe, Seen, ToAgent, VERSIONS, Welcome};
+use crate::messages::{Asked, Claim, FromAgent, Hello, Probe, Seen, ToAgent, VERSIONS, Welcome};
 
 /// What an agent has to say waits at most so long a line (I12); who does not read it is left.
 const QUEUE: usize = 256;
@@ -33,12 +35,12 @@ type Ended = String;
 
 /// Connects, says who we are, and serves the replica until the connection ends. Answers why it did.
 pub(super) async fn run(
-    inner: &Inner,
+    (inner, acknowledged): (&Inner, &Acknowledged),
     ports: &Ports,
     options: &Options,
     address: SocketAddr,
 ) -> Ended {
-    let opened = timeout(options.connect_within, open(ports, options, address)).await;
+    let opened = timeout(options.connect_within, open(acknowledged, ports, options, address)).await;
     let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(ended)) => return ended,
@@ -47,6 +49,7 @@ pub(super) async fn run(
     tracing::info!(%address, replica = opened.welcome.replica, version = opened.welcome.version, "connected to an allocator");
     let ways = (opened.sender, opened.to_replica.clone());
     inner.stands(address, ways, opened.welcome.replica);
+    inner.note_leader(address, opened.leader);
     let mut talk = Talk {
         ports: ports.clone(),
         to_replica: opened.to_replica,
@@ -65,7 +68,7 @@ pub(super) async fn run(
             }
             heard = reader.next::<ToAgent>() => match heard {
                 Ok(ToAgent::Leads { leader }) => inner.note_leader(address, leader),
-                Ok(ToAgent::Welcome(_)) => {}
+                Ok(ToAgent::Welcome(_) | ToAgent::Overtaken(_)) => {}
                 Ok(question) => talk.answer(question).await,
                 Err(LineError::NotOurs(error)) => {
                     tracing::warn!(%address, %error, "an allocator says what this agent does not understand");
@@ -79,6 +82,8 @@ pub(super) async fn run(
 /// A session that has been welcomed.
 struct Opened {
     welcome: Welcome,
+    /// Who leads, if that was said already.
+    leader: Option<String>,
     sender: SendRequest<Outgoing>,
     to_replica: mpsc::Sender<Bytes>,
     reader: Reader<Incoming>,
@@ -94,7 +99,12 @@ impl Drop for Connection {
     }
 }
 
-async fn open(ports: &Ports, options: &Options, address: SocketAddr) -> Result<Opened, Ended> {
+async fn open(
+    acknowledged: &Acknowledged,
+    ports: &Ports,
+    options: &Options,
+    address: SocketAddr,
+) -> Result<Opened, Ended> {
     let stream = ports.dial.connect(address).await.map_err(said)?;
     let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -123,10 +133,75 @@ async fn open(ports: &Ports, options: &Options, address: SocketAddr) -> Result<O
         return Err(format!("refused: {}", refusal(status, &text)));
     }
     let mut reader = Reader::new(answer.into_body());
-    match reader.next().await.map_err(said)? {
-        ToAgent::Welcome(welcome) => Ok(Opened { welcome, sender, to_replica, reader, connection }),
-        other => Err(format!("its first word was {other:?}")),
+    let welcome = match reader.next().await.map_err(said)? {
+        ToAgent::Welcome(welcome) => welcome,
+        other => return Err(format!("its first word was {other:?}")),
+    };
+    let holds = lines::line(&FromAgent::Holds(claims(acknowledged))).map_err(said)?;
+    to_replica.try_send(holds).map_err(said)?;
+    let mut leader = None;
+    loop {
+        match reader.next().await.map_err(said)? {
+            ToAgent::Overtaken(overtaken) => {
+                give_way(ports, acknowledged, overtaken).await;
+                return Ok(Opened { welcome, leader, sender, to_replica, reader, connection });
+            }
+            ToAgent::Leads { leader: said } => leader = said,
+            // Whatever is asked so early is asked again.
+            _ => {}
+        }
     }
+}
+
+/// What this agent has answered.
+fn claims(acknowledged: &Acknowledged) -> Vec<Claim> {
+    let of_set = |held: Held| {
+        let attachment = held.attachment;
+        held.addresses.into_iter().map(move |one| Claim {
+            attachment: attachment.clone(),
+            space: one.space,
+            address: one.address,
+            generation: one.generation,
+        })
+    };
+    acknowledged.all().into_iter().flat_map(of_set).collect()
+}
+
+/// Sets down the links of those who lost their addresses while this agent was not heard.
+async fn give_way(ports: &Ports, acknowledged: &Acknowledged, overtaken: Vec<Attachment>) {
+    for attachment in overtaken {
+        let Some(held) = acknowledged.get(&attachment) else { continue };
+        let addresses: Vec<_> = held.addresses.iter().map(|one| one.address).collect();
+        let shown = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        let (kernel, netns) = (ports.kernel.clone(), held.netns);
+        let done = tokio::task::spawn_blocking(move || set_down(&*kernel, netns, &addresses));
+        match done.await {
+            Ok(Ok(links)) => {
+                tracing::error!(%attachment, addresses = shown, links, "its address was given to another holder while this node was not heard: its links are set down");
+                acknowledged.forget(&attachment, u64::MAX);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%attachment, addresses = shown, %error, "its address was given to another holder, and its links could not be set down: stop the container");
+            }
+            Err(error) => tracing::error!(%attachment, %error, "setting links down ended early"),
+        }
+    }
+}
+
+/// How many links there were. A namespace that has ended has none.
+fn set_down(
+    kernel: &dyn Kernel,
+    netns: Option<Netns>,
+    addresses: &[IpAddr],
+) -> Result<usize, WitnessError> {
+    let Some(netns) = netns else { return Ok(0) };
+    let node = Arc::new(NodeRef::default());
+    let question = Question { node, netns: Some(netns), owner: None, address: None };
+    let is_gone = |sight: &Sight| sight.namespace == NetnsLook::Gone;
+    if kernel.look_at(&[question]).first().is_some_and(is_gone) {
+        return Ok(0);
+    }
+    addresses.iter().map(|address| kernel.set_down(&netns, *address)).sum()
 }
 
 /// What is said in a session, from whatever task.
@@ -157,7 +232,7 @@ impl Talk {
                 ToAgent::Probe { id, probe } => {
                     FromAgent::Probed { id, look: ask(&talk.ports, probe) }
                 }
-                ToAgent::Welcome(_) | ToAgent::Leads { .. } => return,
+                ToAgent::Welcome(_) | ToAgent::Overtaken(_) | ToAgent::Leads { .. } => return,
             };
             if let Err(error) = talk.say(&answer) {
                 tracing::debug!(error, "an answer came too late for its allocator");

@@ -42,7 +42,7 @@ struct Inner {
     ports: Ports,
     options: Options,
     links: Links,
-    acknowledged: Acknowledged,
+    acknowledged: Arc<Acknowledged>,
     locks: AttachmentLocks,
     /// Attachments whose ADD was sent, and nothing was heard yet that ends it.
     tried: Mutex<HashMap<Attachment, u64>>,
@@ -59,8 +59,9 @@ impl Agent {
     /// # Errors
     /// The folder cannot be read or written.
     pub fn start(ports: Ports, options: Options, folder: &Path) -> std::io::Result<Self> {
-        let acknowledged = Acknowledged::open(folder, &options.node.boot)?;
-        let links = Links::start(ports.clone(), options.clone());
+        let acknowledged = Arc::new(Acknowledged::open(folder, &options.node.boot)?);
+        forget_the_dead(&ports, &options, &acknowledged);
+        let links = Links::start(ports.clone(), options.clone(), acknowledged.clone());
         let inner = Inner {
             ports,
             options,
@@ -71,7 +72,6 @@ impl Agent {
             last_instant: AtomicU64::new(0),
             began: Instant::now(),
         };
-        inner.forget_the_dead();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -114,28 +114,6 @@ impl std::fmt::Debug for WeakAgent {
 }
 
 impl Inner {
-    /// A set whose namespace has ended needs no DEL to be void: it is not kept for later.
-    fn forget_the_dead(&self) {
-        let held = self.acknowledged.all();
-        let node = Arc::new(self.options.node.clone());
-        let question = |held: &Held| Question {
-            node: node.clone(),
-            netns: held.netns,
-            owner: None,
-            address: None,
-        };
-        let questions: Vec<Question> = held.iter().map(question).collect();
-        if questions.is_empty() {
-            return;
-        }
-        let sights = self.ports.kernel.look_at(&questions);
-        for (held, sight) in held.iter().zip(sights) {
-            if held.netns.is_some() && sight.namespace == NetnsLook::Gone {
-                self.acknowledged.forget(&held.attachment, u64::MAX);
-            }
-        }
-    }
-
     /// An instant later than any before: of two verbs of one attachment the later has the higher one.
     fn instant(&self) -> u64 {
         let now = self.ports.clock.boottime_ms();
@@ -206,6 +184,28 @@ impl Inner {
         let now = Instant::now();
         // Any replica will do: nobody waits in line.
         (now.checked_add(within).unwrap_or(now), Duration::ZERO)
+    }
+}
+
+/// A set whose namespace has ended needs no DEL to be void: it is not kept for later.
+fn forget_the_dead(ports: &Ports, options: &Options, acknowledged: &Acknowledged) {
+    let held = acknowledged.all();
+    let node = Arc::new(options.node.clone());
+    let question = |held: &Held| Question {
+        node: node.clone(),
+        netns: held.netns,
+        owner: None,
+        address: None,
+    };
+    let questions: Vec<Question> = held.iter().map(question).collect();
+    if questions.is_empty() {
+        return;
+    }
+    let sights = ports.kernel.look_at(&questions);
+    for (held, sight) in held.iter().zip(sights) {
+        if held.netns.is_some() && sight.namespace == NetnsLook::Gone {
+            acknowledged.forget(&held.attachment, u64::MAX);
+        }
     }
 }
 

@@ -154,6 +154,17 @@ impl<V: Verbs, R: Reception> Connection<V, R> {
         loop {
             match reader.next::<FromAgent>().await {
                 Ok(FromAgent::Beat | FromAgent::Hello(_)) => {}
+                Ok(FromAgent::Holds(claims)) => {
+                    let answer = self.desk.reception.overtaken(&session.node, claims).await;
+                    let said = match answer {
+                        Ok(overtaken) => session.say(&ToAgent::Overtaken(overtaken)).await,
+                        Err(failure) => Err(failure.to_string()),
+                    };
+                    if let Err(why) = said {
+                        tracing::warn!(node = %session.node.name, why, "an agent cannot be told what was overtaken; it comes again");
+                        return self.desk.sessions.close(&session);
+                    }
+                }
                 Ok(FromAgent::Ended) => self.desk.reception.ended(&session.node),
                 Ok(answer @ (FromAgent::Looked { id, .. } | FromAgent::Probed { id, .. })) => {
                     session.answered(id, answer);

@@ -11,14 +11,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_core::lease::NodeRef;
+use tenure_core::lease::{Attachment, NodeRef};
 use tokio::net::TcpStream;
 
 pub use service::{Handle, Service};
 pub use sessions::{SessionView, Sessions};
 
 use crate::agent::{BoxFuture, Stream};
-use crate::messages::{AddCall, Failure, Hello};
+use crate::messages::{AddCall, Claim, Failure, Hello};
 
 /// Who is let in, and who is told what agents say.
 pub trait Reception: Send + Sync + 'static {
@@ -31,6 +31,16 @@ pub trait Reception: Send + Sync + 'static {
         token: Option<&str>,
         hello: &Hello,
     ) -> impl Future<Output = Result<NodeRef, Failure>> + Send;
+
+    /// Which of these attachments of an agent have lost an address to somebody else, as it stands in the store now.
+    ///
+    /// # Errors
+    /// It cannot be found out now: the agent comes again.
+    fn overtaken(
+        &self,
+        node: &Arc<NodeRef>,
+        claims: Vec<Claim>,
+    ) -> impl Future<Output = Result<Vec<Attachment>, Failure>> + Send;
 
     /// An agent was heard: a session began, or it beat.
     fn heard(&self, node: &Arc<NodeRef>);

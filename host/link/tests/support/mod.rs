@@ -11,12 +11,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::json;
 use tenure_core::error::Kind;
-use tenure_core::lease::NodeRef;
+use tenure_core::lease::{Attachment, NodeRef};
 use tenure_core::ports::Kernel;
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineVerbs, Facts, Verbs as _};
 use tenure_link::agent::{Agent, AgentError, BoxFuture, Dial, Options, Ports, Stream};
 use tenure_link::allocator::{self, Accept, Handle, Reception, Service, Sessions};
-use tenure_link::messages::{AddCall, Failure, Hello};
+use tenure_link::messages::{AddCall, Claim, Failure, Hello};
 use tenure_sim::{SimStore, Site, attachment};
 use tenure_store::Change;
 use tokio::net::TcpStream;
@@ -50,6 +50,8 @@ pub(crate) struct Replica {
 /// Lets in who has the token.
 #[derive(Default)]
 pub(crate) struct Doors {
+    pub(crate) claims: Mutex<Vec<Claim>>,
+    pub(crate) overtaken: Mutex<Vec<Attachment>>,
     pub(crate) heard: AtomicU64,
     pub(crate) ended: AtomicU64,
 }
@@ -68,6 +70,15 @@ impl Reception for Doors {
             Some(TOKEN) => Ok(NodeRef { uid: "uid-of-node".into(), ..hello.node.clone() }),
             _ => Err(Failure::new("NOT_ADMITTED", Kind::Refused, "the token is not accepted")),
         }
+    }
+
+    async fn overtaken(
+        &self,
+        _: &Arc<NodeRef>,
+        claims: Vec<Claim>,
+    ) -> Result<Vec<Attachment>, Failure> {
+        self.claims.lock().extend(claims);
+        Ok(self.overtaken.lock().clone())
     }
 
     fn heard(&self, _: &Arc<NodeRef>) {

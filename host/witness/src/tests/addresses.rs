@@ -137,3 +137,25 @@ kernel_test! {
         assert_eq!(look.address(&netns, ip("10.6.9.1")), AddressLook::OnNone);
     }
 }
+
+kernel_test! {
+    fn links_that_carry_an_address_are_set_down_and_no_others() {
+        let witness = first_witness();
+        let resident = furnished();
+        for link in ["v0", "m0"] {
+            resident.ip(&format!("link set {link} up"));
+        }
+        resident.ip("addr add 10.6.1.7/24 dev m0");
+        resident.ip("addr add 10.6.1.8/24 dev v0");
+        let netns = witness.identify(&resident.path()).unwrap();
+        let is_up = |link: &str| resident.ip(&format!("link show {link}")).contains("UP,") || resident.ip(&format!("link show {link}")).contains(",UP");
+        assert!(is_up("v0") && is_up("m0"));
+        assert_eq!(witness.set_down(&netns, ip("10.6.1.7")).unwrap(), 1);
+        assert!(is_up("v0") && !is_up("m0"));
+        assert_eq!(witness.set_down(&netns, ip("10.6.1.9")).unwrap(), 0, "nobody has it");
+        let gone = resident.path();
+        drop(resident);
+        wait_until_gone(&witness, &netns);
+        assert!(witness.set_down(&netns, ip("10.6.1.8")).is_err(), "{}", gone.display());
+    }
+}

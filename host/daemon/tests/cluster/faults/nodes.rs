@@ -72,3 +72,38 @@ fn a_node_object_made_anew_while_its_kubelet_lives_changes_nothing_for_its_pods(
     until("its kernel still speaks for it", || cluster.held() == 1);
     assert_eq!(cluster.leases()[&address.to_string()]["state"], "Bound");
 }
+
+#[test]
+fn a_fenced_node_that_lived_after_all_sets_the_links_down_whose_addresses_went_to_others() {
+    let cluster = Cluster::start(2, &["n1", "n2"]);
+    cluster.pool("p", json!({"cidr": "10.6.0.0/24", "ranges": ["10.6.0.1"], "cooldown": "0s"}));
+    let address = cluster.run("n1", "a");
+    let link = |arguments: &str| {
+        let arguments: Vec<&str> = ["-n", "a"].into_iter().chain(arguments.split(' ')).collect();
+        crate::lab::ip(&arguments);
+    };
+    link("link add eth0 type veth peer name other");
+    link(&format!("addr add {address}/24 dev eth0"));
+    link("link set eth0 up");
+    // The operator is wrong: the machine is only cut off.
+    cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::STOP);
+    cluster.fence("n1");
+    until("the fence frees it", || cluster.held() == 0);
+    let uid = cluster.pod("n2", "b");
+    until("its successor has it", || cluster.add("n2", "b", &uid).exit == 0);
+    let is_up = || {
+        let show = std::process::Command::new("ip")
+            .args(["-n", "a", "link", "show", "eth0"])
+            .output()
+            .unwrap();
+        String::from_utf8(show.stdout).unwrap().contains(",UP")
+    };
+    assert!(is_up(), "both answer for it");
+    cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::CONT);
+    let took = time_until("the old one is silent", || !is_up());
+    println!("double hold ended {took:.2?} after the node was heard again");
+    until("the agent serves again", || {
+        cluster.agents["n1"].log().matches("connected to an allocator").count() >= 4
+    });
+    assert_eq!(cluster.held(), 1);
+}
