@@ -115,8 +115,8 @@ pub trait Kernel: Send + Sync {
         None
     }
 
-    /// All addresses that stand on links of network namespaces of this machine other than the daemon's own, for a
-    /// daemon whose store went back in time: what is alive without a lease shows here. Gives the namespaces ids and
+    /// All addresses that stand on links of network namespaces of this machine other than the daemon's own, or of all
+    /// nodes where agents are asked, for a daemon whose store went back in time: what is alive without a lease shows here. Gives the namespaces ids and
     /// leaves nothing else behind. Blocks for up to seconds.
     ///
     /// It is no snapshot: an address that was answered a moment ago is on no link yet, and one that changes
@@ -152,8 +152,11 @@ pub struct Census {
 }
 
 /// An address on a link.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Sighting {
+    /// On which node, in which boot; none for this machine.
+    pub node: Option<Arc<NodeRef>>,
     /// Where it was seen.
     pub place: Place,
     /// The name of the link in there; empty if the link was taken away before it could be asked for.
@@ -163,7 +166,8 @@ pub struct Sighting {
 }
 
 /// A network namespace in which an address was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Place {
     /// A known one; it has an id in the daemon's own namespace.
     Netns(Netns),

@@ -20,7 +20,7 @@ use tenure_core::address::Family;
 use tenure_core::defaults::CENSUS_AGAIN;
 use tenure_core::judge::{Evidence, Finding, find};
 use tenure_core::lease::{
-    Attachment, AttemptId, Generation, Lease, LeaseKey, LeaseState, Owner, QuarantineCause,
+    Attachment, AttemptId, Generation, Lease, LeaseKey, LeaseState, NodeRef, Owner, QuarantineCause,
 };
 use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
@@ -65,6 +65,8 @@ struct Claim {
 /// A holder of which nothing is known but where it is.
 #[derive(Debug, Clone)]
 struct Unknown {
+    /// Of which boot of which node.
+    node: Arc<NodeRef>,
     place: Option<Place>,
     ifname: String,
 }
@@ -98,14 +100,11 @@ enum Against {
 
 impl Unsettled {
     /// After an import, in place of what was known before.
-    pub(crate) fn after_import(before: &State) -> Self {
+    pub(crate) fn after_import(before: &State, why: &str) -> Self {
         let is_held = |slot: &Slot| slot.has_holder() && slot.home == Home::Here;
         let held = before.ledger.rows_at(&before.ledger.keys_where(is_held), is_held);
         let earlier = before.unsettled.iter().flat_map(|unsettled| unsettled.remembered.clone());
-        Self {
-            remembered: earlier.chain(held).collect(),
-            ..Self::new(true, "the store was replaced by an import")
-        }
+        Self { remembered: earlier.chain(held).collect(), ..Self::new(true, why) }
     }
 
     pub(crate) fn new(strict: bool, why: impl Into<String>) -> Self {
@@ -313,10 +312,11 @@ impl Engine {
             for (key, slot) in others {
                 if !as_before(&key, &slot) {
                     all = false;
-                } else if !claimed.contains(&key) && !was_found(slot.as_ref(), sighting.place) {
+                } else if !claimed.contains(&key) && !self.was_found(slot.as_ref(), &sighting) {
                     claimed.insert(key.clone());
                     let (place, ifname) = (Some(sighting.place), sighting.ifname.clone());
-                    let (holder, against) = (Unknown { place, ifname }, against(&key));
+                    let node = self.node_of_sighting(&sighting);
+                    let (holder, against) = (Unknown { node, place, ifname }, against(&key));
                     claims.push(Claim { key, slot, holder, against });
                 }
             }
@@ -330,7 +330,8 @@ impl Engine {
             if as_before(&key, &slot) {
                 claimed.insert(key.clone());
                 let (place, ifname) = (held.netns.map(Place::Netns), UNKNOWN.to_owned());
-                let (holder, against) = (Unknown { place, ifname }, against(&key));
+                let node = self.state.lock().ledger.node(&held);
+                let (holder, against) = (Unknown { node, place, ifname }, against(&key));
                 claims.push(Claim { key, slot, holder, against });
             } else {
                 all = false;
@@ -389,7 +390,20 @@ impl Engine {
         let counts = |(key, slot): &RowOf| slot.is_some() || state.ledger.is_usable(key);
         let in_store = |(key, slot): RowOf| (key, slot.filter(is_in_store));
         let rows = spaces.map(row).filter(counts).map(in_store);
-        rows.partition(|(_, slot)| explains(slot.as_ref(), sighting.place))
+        rows.partition(|(_, slot)| explains(&state, slot.as_ref(), sighting))
+    }
+
+    /// Whether a census found that holder before.
+    fn was_found(&self, slot: Option<&Slot>, sighting: &Sighting) -> bool {
+        let state = self.state.lock();
+        slot.is_some_and(|slot| {
+            matches!(slot.status, Status::Quarantined { found: true, .. })
+                && is_its_home(&state, slot, sighting)
+        })
+    }
+
+    fn node_of_sighting(&self, sighting: &Sighting) -> Arc<NodeRef> {
+        sighting.node.clone().unwrap_or_else(|| Arc::new(self.options.node.clone()))
     }
 
     /// Remembers that the recorded holder was seen with its address.
@@ -448,7 +462,7 @@ impl Engine {
             space: key.space.clone(),
             attachment: holder.attachment()?,
             owner: Owner::default(),
-            node: self.options.node.clone(),
+            node: NodeRef::clone(&holder.node),
             netns,
             attempt: AttemptId(random()?),
             families: std::iter::once(Family::of(key.address)).collect(),
@@ -474,26 +488,25 @@ fn is_in_store(slot: &Slot) -> bool {
 
 /// Whether a row explains an address in this namespace: it is that of its holder, or of its last one. One that was only
 /// found there explains nothing: the address may be that of another space.
-fn explains(slot: Option<&Slot>, place: Place) -> bool {
+fn explains(state: &State, slot: Option<&Slot>, sighting: &Sighting) -> bool {
     slot.is_some_and(|slot| {
-        !matches!(slot.status, Status::Quarantined { found: true, .. }) && is_its_home(slot, place)
+        !matches!(slot.status, Status::Quarantined { found: true, .. })
+            && is_its_home(state, slot, sighting)
     })
 }
 
-/// Cookies and ids begin anew with each boot: a row of an earlier one names no namespace of now.
-fn is_its_home(slot: &Slot, place: Place) -> bool {
+/// Cookies and ids begin anew with each boot: a row of an earlier one, or of another machine, names no namespace of those
+/// that were seen. Boots are told apart by their ids, which no two machines share.
+fn is_its_home(state: &State, slot: &Slot, sighting: &Sighting) -> bool {
+    let is_there = |node: &Arc<NodeRef>| state.ledger.node(slot).boot == node.boot;
+    if !sighting.node.as_ref().is_none_or(is_there) {
+        return false;
+    }
     let netns = slot.netns.filter(|_| slot.home == Home::Here);
-    netns.is_some_and(|known| match place {
+    netns.is_some_and(|known| match sighting.place {
         Place::Netns(seen) => seen.cookie == known.cookie,
         // Which namespace it is nobody can say; that of a lease with this id, unless that ended.
         Place::Hidden { nsid } => known.nsid == Some(nsid),
-    })
-}
-
-/// Whether a census found that holder before.
-fn was_found(slot: Option<&Slot>, place: Place) -> bool {
-    slot.is_some_and(|slot| {
-        matches!(slot.status, Status::Quarantined { found: true, .. }) && is_its_home(slot, place)
     })
 }
 
@@ -512,8 +525,9 @@ pub(crate) fn is_contested(lease: &Lease) -> bool {
 /// What one of two claimants leaves: the other one, of whom nothing is known.
 pub(crate) fn left_to_the_other(lease: Lease, wall: WallMs) -> Result<Lease, EngineError> {
     let place = lease.netns.map(Place::Netns);
+    let node = Arc::new(lease.node.clone());
     Ok(Lease {
-        attachment: Unknown { place, ifname: UNKNOWN.to_owned() }.attachment()?,
+        attachment: Unknown { node, place, ifname: UNKNOWN.to_owned() }.attachment()?,
         owner: Owner::default(),
         sticky: None,
         state: LeaseState::Quarantined { at: wall, cause: QuarantineCause::Found },

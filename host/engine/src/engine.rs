@@ -195,7 +195,9 @@ impl Engine {
         let task = tokio::spawn(async move {
             let _alone = engine.gate.clone().write_owned().await;
             engine.ports.store.import(contents, mode).await?;
-            engine.in_background(|engine| engine.reload()).await?
+            engine
+                .in_background(|engine| engine.reload("the store was replaced by an import"))
+                .await?
         });
         task.await.map_err(|e| EngineError::Bug {
             what: format!("an import ended without an answer: {e}"),
@@ -214,7 +216,8 @@ impl Engine {
         Ok(no_lease && self.ports.store.objects()?.iter().all(bundled))
     }
 
-    pub(crate) fn reload(&self) -> Result<(), EngineError> {
+    /// Reads everything anew after the store has begun another life, for this reason.
+    pub(crate) fn reload(&self, why: &str) -> Result<(), EngineError> {
         let now = self.now();
         let mut ledger = Ledger::new(Some(&self.state.lock().ledger));
         self.ports
@@ -224,7 +227,7 @@ impl Engine {
         state.configure(&self.ports.store.objects()?, now)?;
         {
             let mut present = self.state.lock();
-            state.unsettled = Some(Unsettled::after_import(&present));
+            state.unsettled = Some(Unsettled::after_import(&present, why));
             state.went_back = true;
             // Whoever waits goes on waiting; the pools are other ones perhaps.
             state.waiting = std::mem::take(&mut present.waiting);

@@ -54,6 +54,12 @@ impl Engine {
                 }
                 () = again => {}
             }
+            if let Some(at) = heard.iter().position(|change| *change == Change::WentBack) {
+                // What was heard before is of what is gone; what comes after must not be taken in before it is known what
+                // was held.
+                heard.drain(..=at);
+                self.follow_back().await;
+            }
             due.objects |= heard.contains(&Change::Objects);
             due.life |= heard.contains(&Change::Life);
             self.hear(&mut heard).await;
@@ -85,7 +91,7 @@ impl Engine {
                         news += u64::from(ledger.hear_gone(&key, revision.0, now));
                     }
                 }
-                Change::Objects | Change::Life => {}
+                Change::Objects | Change::Life | Change::WentBack => {}
             }
         }
         if news > 0 {
@@ -130,7 +136,39 @@ impl Engine {
                 epoch = self.epoch().0,
                 "another replica began a new life of the store: it is read anew"
             );
-            self.in_background(|engine| engine.reload()).await??;
+            let why = "another replica found that the store went back in time, or imported";
+            self.in_background(move |engine| engine.reload(why)).await??;
+        }
+        drop(one);
+        self.learn_if_possible().await;
+        Ok(())
+    }
+
+    /// The store went back in time under this engine: it begins a new life, and nothing is given before it is known what
+    /// is alive. Tried until it succeeds; meanwhile what was known goes on counting.
+    async fn follow_back(self: &Arc<Self>) {
+        while let Err(error) = self.begin_anew("it is at an earlier revision than it was").await {
+            tracing::error!(%error, code = error.code(), "the store went back in time, and a new life of it cannot be begun; it is tried again");
+            tokio::time::sleep(TRIES_APART).await;
+        }
+    }
+
+    /// Begins a new life of a store that went back in time.
+    ///
+    /// # Errors
+    /// The store failed: nothing has changed for this engine.
+    pub async fn begin_anew(self: &Arc<Self>, what: &str) -> Result<(), EngineError> {
+        let one = self.objects.lock().await;
+        {
+            let _alone = self.gate.clone().write_owned().await;
+            let epoch = self.ports.store.raise_epoch().await?;
+            tracing::error!(
+                what,
+                epoch = epoch.0,
+                "the store went back in time: nothing is given before it is known what is alive"
+            );
+            let why = format!("the store went back in time: {what}");
+            self.in_background(move |engine| engine.reload(&why)).await??;
         }
         drop(one);
         self.learn_if_possible().await;

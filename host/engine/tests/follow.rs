@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -449,4 +450,20 @@ async fn without_a_reservation_that_cannot_be_read_nothing_is_taken_over() {
     .unwrap();
     scene.tell(Change::Objects).await;
     assert_eq!(served(&scene.engine), ["p"], "what was known goes on serving");
+}
+
+#[tokio::test]
+async fn a_store_that_went_back_under_a_running_engine_gives_no_live_address_away() {
+    let scene = Scene::new(2, "0s").await;
+    let address = scene.added("a").await.unwrap()[0];
+    scene.site.kernel.put_on_link("a", address);
+    let epoch = scene.engine.epoch();
+    // The store forgets it, and tells what it holds now.
+    let revision = scene.delete_row(address).await;
+    scene.tell(Change::WentBack).await;
+    scene.tell(Change::Listed { revision, keys: HashSet::new() }).await;
+    let other = scene.added("b").await.unwrap()[0];
+    assert_ne!(other, address);
+    assert!(scene.engine.epoch() > epoch, "a new life of the store");
+    assert_eq!(scene.row(address).await.lease.state_name(), "Quarantined");
 }

@@ -142,6 +142,40 @@ impl ApiServer {
         self.etcd = Some(Daemon::start(&tool("etcd"), &arguments, &log));
     }
 
+    /// Keeps what etcd holds now, for [`ApiServer::restore`]; both are stopped for it and started again.
+    ///
+    /// # Panics
+    /// If that cannot be copied, or the API server does not get ready.
+    pub async fn back_up(&mut self) {
+        self.stop_both();
+        self.copy("etcd", "etcd.kept");
+        self.start_etcd();
+        self.start_server().await;
+    }
+
+    /// Puts back what was kept, as an operator does after a loss: what came later is gone, and revisions are given again.
+    ///
+    /// # Panics
+    /// As of [`ApiServer::back_up`].
+    pub async fn restore(&mut self) {
+        self.stop_both();
+        std::fs::remove_dir_all(self.folder.path().join("etcd")).unwrap();
+        self.copy("etcd.kept", "etcd");
+        self.start_etcd();
+        self.start_server().await;
+    }
+
+    fn stop_both(&mut self) {
+        self.kill_server();
+        self.kill_etcd();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let mut copy = std::process::Command::new("cp");
+        copy.arg("-a").args([from, to].map(|name| self.folder.path().join(name)));
+        assert!(copy.status().unwrap().success());
+    }
+
     /// Starts the API server and waits until it is ready.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tenure_core::error::{Coded, Kind};
 use tenure_core::lease::{Attachment, Generation, Netns, NodeRef, Owner};
 use tenure_core::name::{ContainerId, Digest, IfName, NetworkName, PoolName, SpaceName};
-use tenure_core::ports::{AddressLook, NetnsLook, WireLink, WireLook};
+use tenure_core::ports::{AddressLook, NetnsLook, Sighting, WireLink, WireLook};
 use tenure_engine::{FixedAddress, Past, SpoolInstant};
 
 /// Versions of the protocol that this build speaks.
@@ -43,6 +43,15 @@ pub enum FromAgent {
         /// What was seen.
         sights: Vec<Seen>,
     },
+    /// The answer to [`ToAgent::Census`].
+    Counted {
+        /// The number of the question.
+        id: u64,
+        /// What stands on links of this node.
+        sightings: Vec<Sighting>,
+        /// Why something may be missing.
+        incomplete: Option<String>,
+    },
     /// The answer to [`ToAgent::Probe`].
     Probed {
         /// The number of the question.
@@ -72,6 +81,13 @@ pub enum ToAgent {
         /// Which.
         questions: Vec<Asked>,
     },
+    /// How far the store is; to be said in the next [`Hello`], to whomever.
+    Mark(StoreMark),
+    /// Say which addresses stand on links of your node.
+    Census {
+        /// The number of the question.
+        id: u64,
+    },
     /// Ask on the wire now.
     Probe {
         /// The number of the question.
@@ -89,6 +105,20 @@ pub struct Hello {
     pub versions: Versions,
     /// Its node in the present boot. The uid is left to the allocator.
     pub node: NodeRef,
+    /// How far the store was when it was last heard of; none if it never was.
+    pub seen: Option<StoreMark>,
+}
+
+/// How far a store is. One that is less far than it was seen to be went back in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreMark {
+    /// Which store.
+    pub store: String,
+    /// Its life.
+    pub epoch: u64,
+    /// Its revision.
+    pub revision: u64,
 }
 
 /// Who an allocator is.

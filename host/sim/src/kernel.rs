@@ -172,6 +172,7 @@ impl Kernel for FakeKernel {
                 continue;
             }
             census.sightings.extend(links.iter().map(|address| Sighting {
+                node: None,
                 place: Place::Netns(netns(*cookie)),
                 ifname: "eth0".into(),
                 address: *address,

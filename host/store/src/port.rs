@@ -123,6 +123,8 @@ pub enum Change {
     Objects,
     /// The store has begun another life, or may have.
     Life,
+    /// The store went back in time: it is at an earlier revision than it was seen at. What comes after is of what it went back to.
+    WentBack,
 }
 
 /// Changes in the order in which they are heard. The channel is bounded: who does not read it holds up who tells, and

@@ -150,7 +150,7 @@ impl Count<'_> {
             let ifname: &String =
                 names.entry(*link).or_insert_with(|| name().ok().flatten().unwrap_or_default());
             let (ifname, address) = (ifname.clone(), *address);
-            self.census.sightings.push(Sighting { place, ifname, address });
+            self.census.sightings.push(Sighting { node: None, place, ifname, address });
         }
     }
 }

@@ -19,6 +19,7 @@ use tenure_kube::{
 };
 use tenure_link::agent::Stream;
 use tenure_link::allocator::{self, Accept, Sessions};
+use tenure_store::Store;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -54,9 +55,9 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let cluster = build_cluster(config, api.clone()).await?;
     let options =
         KubeOptions { namespace: config.cluster.namespace.clone(), ..KubeOptions::default() };
-    let store = KubeStore::open(api, options).await?;
+    let store: Arc<dyn Store> = Arc::new(KubeStore::open(api, options).await?);
     cluster.facts.ready().await;
-    let engine = build_engine(config, &cluster, store).await?;
+    let engine = build_engine(config, &cluster, store.clone()).await?;
     let mut background = Background::start_following(&engine);
     let mut tasks = JoinSet::new();
     tasks.spawn(wake(engine.clone(), cluster.facts.changed()));
@@ -70,7 +71,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let leadership = Leadership::start(cluster.client.clone(), options);
     let mut leader = leadership.watch();
     let (says, leads) = watch::channel(None);
-    let agents = serve_agents(config, &cluster, &engine, (accept(&authority), leads)).await?;
+    let agents =
+        serve_agents(config, &cluster, (&engine, store), (accept(&authority), leads)).await?;
     let admin = metrics::allocator(config, &engine, cluster.sessions.clone())?.start();
 
     tracing::info!(agents = %config.allocator.listen, identity = cluster.identity, "the allocator serves");
@@ -111,7 +113,7 @@ async fn build_cluster(config: &Config, api: kube::Config) -> anyhow::Result<Clu
 async fn build_engine(
     config: &Config,
     cluster: &Cluster,
-    store: KubeStore,
+    store: Arc<dyn Store>,
 ) -> anyhow::Result<Arc<Engine>> {
     let Cluster { clock, facts, nodes, sessions, identity, .. } = cluster;
     let witnesses = Arc::new(Witnesses {
@@ -122,7 +124,7 @@ async fn build_engine(
         runtime: Handle::current(),
     });
     let ports = Ports {
-        store: Arc::new(store),
+        store,
         policies: wiring::build_policies(config, clock.clone())?,
         kernel: witnesses.clone(),
         wire: Some(witnesses),
@@ -169,7 +171,7 @@ async fn build_authority(config: &Config, cluster: &Cluster) -> anyhow::Result<A
 async fn serve_agents(
     config: &Config,
     cluster: &Cluster,
-    engine: &Arc<Engine>,
+    (engine, store): (&Arc<Engine>, Arc<dyn Store>),
     ways: (Accept, watch::Receiver<Option<String>>),
 ) -> anyhow::Result<allocator::Handle> {
     let namespace = &config.cluster.namespace;
@@ -182,6 +184,8 @@ async fn serve_agents(
         facts: cluster.facts.clone(),
         nodes: cluster.nodes.clone(),
         engine: engine.clone(),
+        store,
+        checking: tokio::sync::Mutex::default(),
     });
     let options = allocator::Options::new(config.allocator.listen, &cluster.identity);
     let ports = (Arc::new(EngineVerbs::new(engine.clone())), doorway);

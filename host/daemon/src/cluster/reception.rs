@@ -8,7 +8,8 @@ use tenure_core::lease::{Attachment, LeaseKey, NodeRef, Owner, OwnerKind};
 use tenure_engine::{Engine, Facts as OwnerFacts};
 use tenure_kube::{Facts, NodeWitness, PodFacts, ReviewError, Reviewer, Texts};
 use tenure_link::allocator::Reception;
-use tenure_link::messages::{AddCall, Claim, Failure, Hello};
+use tenure_link::messages::{AddCall, Claim, Failure, Hello, StoreMark};
+use tenure_store::{Identity, Selection, Store};
 
 /// Where clouds and operators say in which zone a node stands.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -19,6 +20,9 @@ pub(crate) struct Doorway {
     pub(crate) facts: Arc<Facts>,
     pub(crate) nodes: Arc<NodeWitness>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) store: Arc<dyn Store>,
+    /// One agent's word at a time: the second finds what the first one brought about.
+    pub(crate) checking: tokio::sync::Mutex<()>,
 }
 
 impl Doorway {
@@ -45,6 +49,38 @@ impl Doorway {
                 Err(Failure::new("POD_UNREAD", Kind::Retry, why))
             }
         }
+    }
+
+    /// Whether the store is less far than an agent has seen it: then etcd was restored while no allocator was there to notice.
+    async fn check_history(&self, seen: &StoreMark) -> Result<(), Failure> {
+        let _one = self.checking.lock().await;
+        let is_behind = |now: &StoreMark| {
+            now.store != seen.store || (now.epoch, now.revision) < (seen.epoch, seen.revision)
+        };
+        if !is_behind(&mark_of(&self.store.identity())) {
+            return Ok(());
+        }
+        // A replica may lag behind; a live list shows where the store is.
+        let selection = Selection::Node("-".to_owned());
+        let listed = self.store.list(&selection).await.map_err(|error| Failure::of(&error))?;
+        let mut now = mark_of(&self.store.identity());
+        if let Some(listing) = listed {
+            now.revision = now.revision.max(listing.revision.0);
+        }
+        if !is_behind(&now) {
+            return Ok(());
+        }
+        let what = match now.store == seen.store {
+            true => format!(
+                "it is at epoch {}, revision {}, and a node saw it at epoch {}, revision {}",
+                now.epoch, now.revision, seen.epoch, seen.revision
+            ),
+            false => format!(
+                "another store was in use before (id {}, this one is {})",
+                seen.store, now.store
+            ),
+        };
+        self.engine.begin_anew(&what).await.map_err(|error| Failure::of(&error))
     }
 
     fn facts_of(&self, node: &NodeRef, owner: &Owner, pod: &PodFacts) -> OwnerFacts {
@@ -99,6 +135,9 @@ impl Reception for Doorway {
             );
             return Err(Failure::new("WRONG_NODE", Kind::Refused, why));
         }
+        if let Some(seen) = &hello.seen {
+            self.check_history(seen).await?;
+        }
         let known = match self.facts.node(name) {
             Some(node) => Some(node.uid.clone()),
             None => {
@@ -131,6 +170,11 @@ impl Reception for Doorway {
             tracing::error!(%attachment, node = %node.name, "its address was given to another holder: its node is told to set its links down");
         }
         Ok(overtaken)
+    }
+
+    fn mark(&self) -> Option<StoreMark> {
+        // Before it is known what is alive, nobody shall believe this life of the store.
+        self.engine.knows_what_lives().then(|| mark_of(&self.store.identity()))
     }
 
     fn heard(&self, node: &Arc<NodeRef>) {
@@ -167,6 +211,10 @@ impl Reception for Doorway {
         self.describe(call, &facts, &pod);
         Ok(Some(Arc::new(facts)))
     }
+}
+
+fn mark_of(store: &Identity) -> StoreMark {
+    StoreMark { store: store.store_id.clone(), epoch: store.epoch.0, revision: store.revision.0 }
 }
 
 fn texts_of(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {

@@ -7,7 +7,7 @@
 //!             read live where the node is lost (it decides whether)
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,9 @@ use tenure_kube::{Facts, NodeWitness, PodWitness};
 use tenure_link::allocator::Sessions;
 use tenure_link::messages::Seen;
 use tokio::runtime::Handle;
+
+/// So many nodes are named in a message.
+const SHOWN: usize = 5;
 
 /// All witnesses of a cluster.
 pub(crate) struct Witnesses {
@@ -60,6 +63,33 @@ impl Witnesses {
             }
         }
         sights
+    }
+
+    async fn count(&self) -> Census {
+        let mut census = self.sessions.census().await;
+        let connected: HashSet<Arc<str>> =
+            self.sessions.views().into_iter().map(|view| view.node.name.clone()).collect();
+        let named = self.facts.nodes().into_iter().map(|(name, _)| name);
+        let mut missing: Vec<Arc<str>> = named
+            .chain(self.nodes.watched())
+            .filter(|name| !connected.contains(name) && !self.is_fenced(name))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            let shown: Vec<&str> = missing.iter().take(SHOWN).map(|name| &**name).collect();
+            let more = missing.len().saturating_sub(shown.len());
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let why = format!("no agent speaks for node {}{more}", shown.join(", "));
+            census.incomplete.get_or_insert(why);
+        }
+        census
+    }
+
+    fn is_fenced(&self, name: &str) -> bool {
+        let Some(node) = self.facts.node(name) else { return false };
+        let node = NodeRef { name: name.into(), uid: node.uid.clone(), ..NodeRef::default() };
+        self.nodes.says(&node) == NodeSays::Fenced
     }
 
     /// One answer for each question. Nodes that are not heard are read again: something may be destroyed on that word.
@@ -112,8 +142,9 @@ impl Kernel for Witnesses {
         self.runtime.block_on(self.look(questions))
     }
 
+    /// Of all nodes. One that the API or a lease names and that does not speak makes it incomplete, unless it is fenced.
     fn census(&self) -> Result<Census, WitnessError> {
-        Err(no_containers())
+        Ok(self.runtime.block_on(self.count()))
     }
 }
 

@@ -3,4 +3,5 @@
 mod agents;
 mod allocators;
 mod api_server;
+mod history;
 mod nodes;

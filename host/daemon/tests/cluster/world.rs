@@ -133,10 +133,28 @@ impl Cluster {
         &mut self.world.as_mut().unwrap().server
     }
 
+    /// Keeps what etcd holds now.
+    pub fn back_up(&mut self) {
+        let World { runtime, server, .. } = self.world.as_mut().unwrap();
+        runtime.block_on(server.back_up());
+        self.served();
+    }
+
+    /// Puts it back.
+    pub fn restore(&mut self) {
+        let World { runtime, server, .. } = self.world.as_mut().unwrap();
+        runtime.block_on(server.restore());
+        self.served();
+    }
+
     /// Starts the API server again after it was killed.
     pub fn start_server(&mut self) {
         let World { runtime, server, .. } = self.world.as_mut().unwrap();
         runtime.block_on(server.start_server());
+        self.served();
+    }
+
+    fn served(&self) {
         // Custom resources are served some moments later.
         until("leases are served", || {
             self.wait(self.api("IPLease").list(&ListParams::default())).is_ok()
@@ -193,6 +211,12 @@ impl Cluster {
             .into_iter()
             .map(|lease| (lease.metadata.name.unwrap(), lease.data["spec"].clone()))
             .collect()
+    }
+
+    /// The revision of a lease's last write.
+    pub fn revision(&self, name: &str) -> u64 {
+        let read = self.wait(self.api("IPLease").get(name)).unwrap();
+        read.metadata.resource_version.unwrap().parse().unwrap()
     }
 
     /// How many addresses are held.
@@ -415,6 +439,18 @@ impl Cluster {
     pub fn run(&self, node: &str, name: &str) -> IpAddr {
         let uid = self.pod(node, name);
         self.add(node, name, &uid).ok().addresses()[0]
+    }
+
+    /// The pod's main plugin puts its address on a link.
+    pub fn bring_up(&self, pod: &str, address: IpAddr) {
+        let ip = |arguments: &str| {
+            let arguments: Vec<&str> =
+                ["-n", pod].into_iter().chain(arguments.split(' ')).collect();
+            crate::lab::ip(&arguments);
+        };
+        ip("link add eth0 type veth peer name other");
+        ip(&format!("addr add {address}/24 dev eth0"));
+        ip("link set eth0 up");
     }
 
     /// The container of a pod ends, and nobody tells.

@@ -124,12 +124,23 @@ impl Feed {
     /// Tells all rows, and that these are all.
     async fn list_rows(&self) -> Result<Result<Revision, StoreError>, Closed> {
         let (mut keys, mut revision, mut next) = (HashSet::new(), None, None);
+        let before = self.inner.rows.highest();
         loop {
             let page = match self.inner.rows.page(next.as_deref(), &mut self.inner.patience()).await
             {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
+            // A list that began later shows no earlier moment, unless etcd was restored.
+            if revision.is_none() && page.revision < before {
+                tracing::error!(
+                    now = page.revision.0,
+                    before = before.0,
+                    "etcd is at an earlier revision than it was"
+                );
+                self.inner.rows.go_back_to(page.revision);
+                self.tell(Change::WentBack).await?;
+            }
             // The pages of one list show one moment.
             let revision = *revision.get_or_insert(page.revision);
             for row in page.rows {

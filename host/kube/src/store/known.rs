@@ -37,6 +37,11 @@ impl Known {
         self.rows.lock().remove(key);
     }
 
+    /// Nothing is known any more.
+    pub(super) fn clear(&self) {
+        self.rows.lock().clear();
+    }
+
     /// The row of this revision, and any before it, is gone.
     pub(super) fn gone(&self, key: &LeaseKey, revision: Revision) {
         let mut rows = self.rows.lock();

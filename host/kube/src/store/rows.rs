@@ -98,6 +98,12 @@ impl Rows {
         Revision(self.highest.load(Ordering::Acquire))
     }
 
+    /// The store went back in time, to this revision: what is remembered of its rows means nothing any more.
+    pub(crate) fn go_back_to(&self, revision: Revision) {
+        self.highest.store(revision.0, Ordering::Release);
+        self.known.clear();
+    }
+
     /// A revision was given.
     pub(crate) fn note(&self, revision: Revision) {
         self.highest.fetch_max(revision.0, Ordering::AcqRel);

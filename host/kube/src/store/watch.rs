@@ -75,7 +75,8 @@ impl<K: Watched> Watch<K> {
         let from = at.0.to_string();
         match timeout(within, api.watch(&params, &from)).await {
             Ok(Ok(events)) => Ok(Self { events: events.boxed(), began, until, at }),
-            Ok(Err(kube::Error::Api(status))) if status.code == 410 => {
+            // 504: the server does not get to that revision.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 410 | 504) => {
                 Err(Heard::Lost(status.message.clone()))
             }
             Ok(Err(error)) => {

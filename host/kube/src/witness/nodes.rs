@@ -102,6 +102,12 @@ impl NodeWitness {
         self.shared.reader.table.lock().watch_for(names);
     }
 
+    /// Those of [`NodeWitness::watch_for`].
+    #[must_use]
+    pub fn watched(&self) -> Vec<Arc<str>> {
+        self.shared.reader.table.lock().watched()
+    }
+
     /// What is to be thought of the node, by what was read in the last seconds.
     #[must_use]
     pub fn says(&self, node: &NodeRef) -> NodeSays {

@@ -89,6 +89,12 @@ impl Table {
         }
     }
 
+    /// Those that leases name.
+    pub(crate) fn watched(&self) -> Vec<Arc<str>> {
+        let watched = self.nodes.iter().filter(|(_, node)| node.is_watched);
+        watched.map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn heard(&mut self, name: &str, now: Moment) {
         let node = match self.nodes.get_mut(name) {
             Some(node) => node,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::mark::Mark;
 use super::{Acknowledged, AgentError, Options, Ports, session};
 use crate::lines::{self, Lines, MAX_LINE};
 use crate::messages::{Failure, FromAgent, NOT_LEADER};
@@ -47,7 +49,9 @@ pub(super) struct Inner {
     /// Counts changes of `links`, for whoever waits for one.
     changes: watch::Sender<u64>,
     /// What is told at the beginning of each session.
-    acknowledged: Arc<Acknowledged>,
+    pub(super) acknowledged: Arc<Acknowledged>,
+    /// How far the store was.
+    pub(super) mark: Mark,
 }
 
 /// One that stands.
@@ -84,9 +88,14 @@ enum Whom {
 
 impl Links {
     /// Begins to connect.
-    pub fn start(ports: Ports, options: Options, acknowledged: Arc<Acknowledged>) -> Self {
+    pub fn start(
+        ports: Ports,
+        options: Options,
+        acknowledged: Arc<Acknowledged>,
+        folder: &Path,
+    ) -> Self {
         let (links, changes) = (Mutex::default(), watch::Sender::new(0));
-        let inner = Arc::new(Inner { links, changes, acknowledged });
+        let inner = Arc::new(Inner { links, changes, acknowledged, mark: Mark::open(folder) });
         let keeper = tokio::spawn(keep_all(inner.clone(), ports, Arc::new(options))).abort_handle();
         Self { inner, keeper }
     }
@@ -306,7 +315,7 @@ async fn keep(inner: Arc<Inner>, ports: Ports, options: Arc<Options>, address: S
     let mut pause = FIRST_PAUSE;
     loop {
         let began = Instant::now();
-        let ended = session::run((&inner, &inner.acknowledged), &ports, &options, address).await;
+        let ended = session::run(&inner, &ports, &options, address).await;
         inner.fell(address);
         tracing::info!(%address, why = %ended, "no connection to an allocator; it is tried again");
         // One that stood for a while has fallen for a reason of now.

@@ -3,6 +3,7 @@
 mod acknowledged;
 mod error;
 mod links;
+mod mark;
 mod session;
 mod verbs;
 

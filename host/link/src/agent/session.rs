@@ -12,7 +12,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tenure_core::lease::{Attachment, Netns, NodeRef};
 use tenure_core::ports::{
-    AddressLook, Kernel, NetnsLook, Question, Sight, WireLook, WireQuestion, WitnessError,
+    AddressLook, Census, Kernel, NetnsLook, Question, Sight, WireLook, WireQuestion, WitnessError,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -35,12 +35,12 @@ type Ended = String;
 
 /// Connects, says who we are, and serves the replica until the connection ends. Answers why it did.
 pub(super) async fn run(
-    (inner, acknowledged): (&Inner, &Acknowledged),
+    inner: &Inner,
     ports: &Ports,
     options: &Options,
     address: SocketAddr,
 ) -> Ended {
-    let opened = timeout(options.connect_within, open(acknowledged, ports, options, address)).await;
+    let opened = timeout(options.connect_within, open(inner, ports, options, address)).await;
     let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(ended)) => return ended,
@@ -67,6 +67,7 @@ pub(super) async fn run(
                 }
             }
             heard = reader.next::<ToAgent>() => match heard {
+                Ok(ToAgent::Mark(mark)) => inner.mark.note(mark),
                 Ok(ToAgent::Leads { leader }) => inner.note_leader(address, leader),
                 Ok(ToAgent::Welcome(_) | ToAgent::Overtaken(_)) => {}
                 Ok(question) => talk.answer(question).await,
@@ -100,7 +101,7 @@ impl Drop for Connection {
 }
 
 async fn open(
-    acknowledged: &Acknowledged,
+    inner: &Inner,
     ports: &Ports,
     options: &Options,
     address: SocketAddr,
@@ -118,7 +119,7 @@ async fn open(
         connection.await.map_or_else(said, |()| "the allocator closed the connection".to_owned())
     }));
     let (to_replica, lines) = mpsc::channel(QUEUE);
-    let hello = Hello { versions: VERSIONS, node: options.node.clone() };
+    let hello = Hello { versions: VERSIONS, node: options.node.clone(), seen: inner.mark.seen() };
     let first = lines::line(&FromAgent::Hello(hello)).map_err(said)?;
     to_replica.try_send(first).map_err(said)?;
     let mut request = Request::post("/v1/session");
@@ -137,13 +138,13 @@ async fn open(
         ToAgent::Welcome(welcome) => welcome,
         other => return Err(format!("its first word was {other:?}")),
     };
-    let holds = lines::line(&FromAgent::Holds(claims(acknowledged))).map_err(said)?;
+    let holds = lines::line(&FromAgent::Holds(claims(&inner.acknowledged))).map_err(said)?;
     to_replica.try_send(holds).map_err(said)?;
     let mut leader = None;
     loop {
         match reader.next().await.map_err(said)? {
             ToAgent::Overtaken(overtaken) => {
-                give_way(ports, acknowledged, overtaken).await;
+                give_way(ports, &inner.acknowledged, overtaken).await;
                 return Ok(Opened { welcome, leader, sender, to_replica, reader, connection });
             }
             ToAgent::Leads { leader: said } => leader = said,
@@ -232,7 +233,11 @@ impl Talk {
                 ToAgent::Probe { id, probe } => {
                     FromAgent::Probed { id, look: ask(&talk.ports, probe) }
                 }
-                ToAgent::Welcome(_) | ToAgent::Overtaken(_) | ToAgent::Leads { .. } => return,
+                ToAgent::Census { id } => count(&talk.ports, id),
+                ToAgent::Welcome(_)
+                | ToAgent::Overtaken(_)
+                | ToAgent::Mark(_)
+                | ToAgent::Leads { .. } => return,
             };
             if let Err(error) = talk.say(&answer) {
                 tracing::debug!(error, "an answer came too late for its allocator");
@@ -257,6 +262,16 @@ fn look(ports: &Ports, asked: &[Asked]) -> Vec<Seen> {
     let mut seen: Vec<Seen> = sights.into_iter().map(seen).collect();
     seen.resize(asked.len(), Seen { namespace: NetnsLook::Unknown, link: AddressLook::Unknown });
     seen
+}
+
+/// What stands on links of this node.
+fn count(ports: &Ports, id: u64) -> FromAgent {
+    match ports.kernel.census() {
+        Ok(Census { sightings, incomplete }) => FromAgent::Counted { id, sightings, incomplete },
+        Err(error) => {
+            FromAgent::Counted { id, sightings: Vec::new(), incomplete: Some(error.to_string()) }
+        }
+    }
 }
 
 fn ask(ports: &Ports, probe: Probe) -> WireLook {

@@ -61,7 +61,7 @@ impl Agent {
     pub fn start(ports: Ports, options: Options, folder: &Path) -> std::io::Result<Self> {
         let acknowledged = Arc::new(Acknowledged::open(folder, &options.node.boot)?);
         forget_the_dead(&ports, &options, &acknowledged);
-        let links = Links::start(ports.clone(), options.clone(), acknowledged.clone());
+        let links = Links::start(ports.clone(), options.clone(), acknowledged.clone(), folder);
         let inner = Inner {
             ports,
             options,

@@ -153,7 +153,13 @@ impl<V: Verbs, R: Reception> Connection<V, R> {
     async fn listen(self: Arc<Self>, session: Arc<Session>, mut reader: Reader<Incoming>) {
         loop {
             match reader.next::<FromAgent>().await {
-                Ok(FromAgent::Beat | FromAgent::Hello(_)) => {}
+                Ok(FromAgent::Beat) => {
+                    // One that is not told now is told with the next beat.
+                    if let Some(mark) = self.desk.reception.mark() {
+                        let _ = session.say(&ToAgent::Mark(mark)).await;
+                    }
+                }
+                Ok(FromAgent::Hello(_)) => {}
                 Ok(FromAgent::Holds(claims)) => {
                     let answer = self.desk.reception.overtaken(&session.node, claims).await;
                     let said = match answer {
@@ -166,7 +172,11 @@ impl<V: Verbs, R: Reception> Connection<V, R> {
                     }
                 }
                 Ok(FromAgent::Ended) => self.desk.reception.ended(&session.node),
-                Ok(answer @ (FromAgent::Looked { id, .. } | FromAgent::Probed { id, .. })) => {
+                Ok(
+                    answer @ (FromAgent::Looked { id, .. }
+                    | FromAgent::Counted { id, .. }
+                    | FromAgent::Probed { id, .. }),
+                ) => {
                     session.answered(id, answer);
                 }
                 Err(lines::LineError::NotOurs(error)) => {

@@ -18,7 +18,7 @@ pub use service::{Handle, Service};
 pub use sessions::{SessionView, Sessions};
 
 use crate::agent::{BoxFuture, Stream};
-use crate::messages::{AddCall, Claim, Failure, Hello};
+use crate::messages::{AddCall, Claim, Failure, Hello, StoreMark};
 
 /// Who is let in, and who is told what agents say.
 pub trait Reception: Send + Sync + 'static {
@@ -41,6 +41,9 @@ pub trait Reception: Send + Sync + 'static {
         node: &Arc<NodeRef>,
         claims: Vec<Claim>,
     ) -> impl Future<Output = Result<Vec<Attachment>, Failure>> + Send;
+
+    /// How far the store is now; none if nothing shall be said of it.
+    fn mark(&self) -> Option<StoreMark>;
 
     /// An agent was heard: a session began, or it beat.
     fn heard(&self, node: &Arc<NodeRef>);

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tenure_core::lease::NodeRef;
-use tenure_core::ports::{Question, WireLook, WireQuestion};
+use tenure_core::ports::{Census, Question, Sighting, WireLook, WireQuestion};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -20,6 +20,8 @@ use crate::messages::{Asked, FromAgent, Probe, Seen, ToAgent};
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// A probe takes a third of a second, in a crowd some more.
 const PROBE_WITHIN: Duration = Duration::from_secs(8);
+/// A census looks at every process of a node.
+const CENSUS_WITHIN: Duration = Duration::from_secs(20);
 /// So many namespaces in one question: some 100 KiB.
 const LOOKS_AT_ONCE: usize = 1000;
 
@@ -132,6 +134,31 @@ impl Sessions {
             }
         }
         seen
+    }
+
+    /// Which addresses stand on links of the nodes that are connected, and why something of these may be missing.
+    pub async fn census(&self) -> Census {
+        let sessions: Vec<_> = self.by_agent.lock().values().cloned().collect();
+        let counts =
+            sessions.iter().map(|session| session.ask(CENSUS_WITHIN, |id| ToAgent::Census { id }));
+        let mut census = Census::default();
+        for (session, answer) in sessions.iter().zip(futures_util::future::join_all(counts).await) {
+            let lacking = match answer {
+                Some(FromAgent::Counted { sightings, incomplete, .. }) => {
+                    let seen = sightings
+                        .into_iter()
+                        .map(|sighting| Sighting { node: Some(session.node.clone()), ..sighting });
+                    census.sightings.extend(seen);
+                    incomplete
+                }
+                _ => Some("its agent does not answer".to_owned()),
+            };
+            if let Some(lacking) = lacking {
+                let node = &session.node.name;
+                census.incomplete.get_or_insert_with(|| format!("of node {node}: {lacking}"));
+            }
+        }
+        census
     }
 
     /// Asks on the wires of the node that the question names.

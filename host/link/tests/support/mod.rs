@@ -16,7 +16,7 @@ use tenure_core::ports::Kernel;
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineVerbs, Facts, Verbs as _};
 use tenure_link::agent::{Agent, AgentError, BoxFuture, Dial, Options, Ports, Stream};
 use tenure_link::allocator::{self, Accept, Handle, Reception, Service, Sessions};
-use tenure_link::messages::{AddCall, Claim, Failure, Hello};
+use tenure_link::messages::{AddCall, Claim, Failure, Hello, StoreMark};
 use tenure_sim::{SimStore, Site, attachment};
 use tenure_store::Change;
 use tokio::net::TcpStream;
@@ -79,6 +79,10 @@ impl Reception for Doors {
     ) -> Result<Vec<Attachment>, Failure> {
         self.claims.lock().extend(claims);
         Ok(self.overtaken.lock().clone())
+    }
+
+    fn mark(&self) -> Option<StoreMark> {
+        None
     }
 
     fn heard(&self, _: &Arc<NodeRef>) {

@@ -78,13 +78,7 @@ fn a_fenced_node_that_lived_after_all_sets_the_links_down_whose_addresses_went_t
     let cluster = Cluster::start(2, &["n1", "n2"]);
     cluster.pool("p", json!({"cidr": "10.6.0.0/24", "ranges": ["10.6.0.1"], "cooldown": "0s"}));
     let address = cluster.run("n1", "a");
-    let link = |arguments: &str| {
-        let arguments: Vec<&str> = ["-n", "a"].into_iter().chain(arguments.split(' ')).collect();
-        crate::lab::ip(&arguments);
-    };
-    link("link add eth0 type veth peer name other");
-    link(&format!("addr add {address}/24 dev eth0"));
-    link("link set eth0 up");
+    cluster.bring_up("a", address);
     // The operator is wrong: the machine is only cut off.
     cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::STOP);
     cluster.fence("n1");
