@@ -148,6 +148,8 @@ impl ApiServer {
     /// If that cannot be copied, or the API server does not get ready.
     pub async fn back_up(&mut self) {
         self.stop_both();
+        // What an earlier back-up has left, if there was one.
+        let _ = std::fs::remove_dir_all(self.folder.path().join("etcd.kept"));
         self.copy("etcd", "etcd.kept");
         self.start_etcd();
         self.start_server().await;

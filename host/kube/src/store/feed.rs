@@ -97,7 +97,14 @@ impl Feed {
             return Ok(());
         };
         loop {
-            match watch.next().await {
+            let heard = tokio::select! {
+                heard = watch.next() => heard,
+                () = self.inner.rows.suspect.notified() => {
+                    course.at = None;
+                    return Ok(());
+                }
+            };
+            match heard {
                 Heard::Now(object) => {
                     course.pause.end();
                     match self.inner.rows.heard(object) {

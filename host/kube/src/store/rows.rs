@@ -21,6 +21,7 @@ use kube::api::{
 use kube::core::Status;
 use tenure_core::lease::{Lease, LeaseKey};
 use tenure_store::{Listing, Revision, Row, Selection, StoreError};
+use tokio::sync::Notify;
 
 use super::calls::{Calls, Failure, Patience, refused};
 use super::known::Known;
@@ -45,6 +46,8 @@ pub(crate) struct Rows {
     pub(super) known: Known,
     /// The highest revision that was given.
     highest: AtomicU64,
+    /// A write says that etcd is at an earlier revision than it was: the feed lists, and finds out.
+    pub(super) suspect: Notify,
 }
 
 /// A row of the API.
@@ -79,7 +82,14 @@ impl Rows {
     pub(crate) fn new(client: kube::Client, calls: Calls) -> Self {
         let resource = resource("IPLease", "ipleases");
         let api = Api::all_with(client, &resource);
-        Self { api, resource, calls, known: Known::default(), highest: AtomicU64::new(0) }
+        Self {
+            api,
+            resource,
+            calls,
+            known: Known::default(),
+            highest: AtomicU64::new(0),
+            suspect: Notify::new(),
+        }
     }
 
     pub(super) fn api(&self) -> &Api<LeaseObject> {
@@ -226,12 +236,13 @@ impl Rows {
         patience: &mut Patience,
     ) -> Result<Revision, Trouble> {
         let act = "creating a lease";
+        let before = self.highest();
         let object = self.object(lease, None)?;
         let params = PostParams::default();
         let mut may_be_done = false;
         loop {
             match self.calls.send(self.api.create(&params, &object)).await {
-                Ok(written) => return self.done(written),
+                Ok(written) => return self.done(written, before),
                 Err(Failure::Refused(status)) if status.is_already_exists() => {
                     return self.settle(&object, &lease.key(), (act, may_be_done), patience).await;
                 }
@@ -251,6 +262,7 @@ impl Rows {
         patience: &mut Patience,
     ) -> Result<Revision, Trouble> {
         let act = "replacing a lease";
+        let before = self.highest();
         let key = lease.key();
         let uid = self.uid_of(&key, expect, patience).await?;
         let object = self.object(lease, Some((&uid, expect)))?;
@@ -258,7 +270,7 @@ impl Rows {
         let mut may_be_done = false;
         loop {
             match self.calls.send(self.api.replace(&name, &params, &object)).await {
-                Ok(written) => return self.done(written),
+                Ok(written) => return self.done(written, before),
                 Err(Failure::Refused(status)) if is_conflict(&status) => {
                     return self.settle(&object, &key, (act, may_be_done), patience).await;
                 }
@@ -348,10 +360,14 @@ impl Rows {
         .into())
     }
 
-    fn done(&self, written: LeaseObject) -> Result<Revision, Trouble> {
+    /// A write is of a later revision than any that was given before it began, unless etcd was restored.
+    fn done(&self, written: LeaseObject, before: Revision) -> Result<Revision, Trouble> {
         let found = found(written)?;
         self.learn(&found);
         self.note(found.row.revision);
+        if found.row.revision < before {
+            self.suspect.notify_one();
+        }
         Ok(found.row.revision)
     }
 

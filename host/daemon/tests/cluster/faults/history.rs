@@ -34,7 +34,9 @@ fn goes_back(happens: impl FnOnce(&mut Cluster)) {
     let bound = cluster.revision(&after);
     until("the agent knows how far the store is", || marked() >= bound);
     cluster.restore();
-    assert!(!cluster.leases().contains_key(&after), "it is forgotten");
+    // What came after the backup is forgotten; running allocators may have found it on its link by now.
+    let forgotten = cluster.leases().remove(&after).is_none_or(|spec| spec["state"] != "Bound");
+    assert!(forgotten);
     happens(&mut cluster);
     let uid = cluster.pod("n1", "next");
     let mut next = None;
@@ -45,10 +47,13 @@ fn goes_back(happens: impl FnOnce(&mut Cluster)) {
     });
     println!("the next pod had an address {took:.2?} after etcd was restored");
     assert!(next != Some(before.to_string()) && next.as_ref() != Some(&after), "{next:?}");
+    let took = time_until("it is found on a link", || {
+        cluster.leases().get(&after).is_some_and(|spec| spec["state"] == "Quarantined")
+    });
+    println!("and {took:.2?} later it was known what is alive");
     let leases = cluster.leases();
-    assert_eq!(leases[&after]["state"], "Quarantined", "it was found on a link");
     assert_eq!(leases[&before.to_string()]["owner"]["name"], "before");
-    assert!(leases[&next.unwrap()]["epoch"].as_u64() > Some(1), "a new life of the store");
+    assert!(leases[&after]["epoch"].as_u64() > Some(1), "a new life of the store");
 }
 
 #[test]
