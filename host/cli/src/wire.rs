@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tenure_core::ledger::Counts;
 use tenure_core::objects::{Metadata, PolicySpec, PoolSpec, ReservationSpec};
 use tenure_core::ports::PolicyStatus;
-use tenure_engine::Applied;
+use tenure_engine::{Applied, NotServed};
 
 /// A list.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub(crate) struct PoolStatus {
     pub(crate) out_of_range: u128,
     pub(crate) withheld: Vec<(IpAddr, String)>,
     pub(crate) terminating: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_served: Option<NotServed>,
 }
 
 /// The answer to `apply`.

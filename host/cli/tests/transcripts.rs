@@ -50,6 +50,23 @@ async fn get_shows_every_kind_in_every_format() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_the_store_took_without_asking_says_why_it_is_not_served() {
+    let site = empty_site();
+    site.apply(&[("blue", json!({"cidr": "10.6.0.0/28"}))]).await;
+    let twin = tenure_sim::pool("a-twin", &json!({"cidr": "10.6.0.8/29"}));
+    site.store.put_objects(vec![twin]).await.unwrap();
+    // With the next apply the engine reads them all.
+    site.apply(&[("red", json!({"cidr": "10.7.0.0/29"}))]).await;
+    let mut stage = Stage::new(site);
+    for line in
+        ["get pools", "get pools -o wide", "get pool a-twin -o json", "describe pool a-twin"]
+    {
+        assert_eq!(stage.run(line).await, 0, "{line}");
+    }
+    stage.is_golden("unserved.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_beyond_64_bits_come_through_every_format() {
     let mut stage = Stage::new(busy_site().await);
     let size = "79228162514264337593543950335";

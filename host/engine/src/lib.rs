@@ -72,5 +72,5 @@ pub use suspects::{Outlook, SuspectView, Suspects};
 pub use sweep::Swept;
 pub use testimony::Testimony;
 pub use verbs::{EngineVerbs, StatusRequest, Verbs};
-pub use views::{LeaseFilter, LeaseView, Overview, PoolStatus, PoolView};
+pub use views::{LeaseFilter, LeaseView, NotServed, Overview, PoolStatus, PoolView};
 pub use wait::MAX_WAITERS;

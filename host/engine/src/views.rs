@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_core::decision::DecisionRecord;
 use tenure_core::lease::{Lease, LeaseKey, LeaseState, Proof};
-use tenure_core::ledger::{Counts, Status};
+use tenure_core::ledger::{Counts, Now, Status};
 use tenure_core::name::{PoolName, SpaceName};
 use tenure_core::objects::{Object, PoolSpec, Resource};
 use tenure_core::ports::PolicyStatus;
 
-use crate::engine::pool_name;
+use crate::engine::{State, pool_name};
 use crate::{Engine, EngineError};
 
 /// A lease with what it counts as at this moment.
@@ -62,6 +62,19 @@ pub struct PoolStatus {
     pub withheld: Vec<(IpAddr, String)>,
     /// Deleted, and waiting for its holders to leave.
     pub terminating: bool,
+    /// Why it serves nothing, where the store took it without asking us. What is applied here is refused instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_served: Option<NotServed>,
+}
+
+/// Why a pool serves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotServed {
+    /// In one word for programs, such as `Overlaps`.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub message: String,
 }
 
 /// The daemon as a whole.
@@ -157,15 +170,26 @@ impl Engine {
         let now = self.now();
         let mut state = self.state.lock();
         let index = state.ledger.pool_named(&name);
-        let counts = index.map(|index| state.ledger.counts(index, now)).unwrap_or_default();
-        if !counts.add_up() {
-            self.counters.breaches_i10.one();
-        }
+        let counts = index.map(|index| self.counts(&mut state, index, now)).unwrap_or_default();
         let withheld = index.and_then(|index| state.ledger.pool(index));
         let withheld = withheld.map_or_else(Vec::new, |p| p.withheld().to_vec());
         let withheld = withheld.into_iter().map(|(a, why)| (a, why.to_owned())).collect();
+        let refusal = state.unserved.iter().find(|one| one.name == pool.metadata.name);
+        let not_served = refusal.map(|one| NotServed {
+            reason: one.refusal.reason.to_owned(),
+            message: one.refusal.message.clone(),
+        });
         let terminating = pool.metadata.deletion_timestamp.is_some();
-        Ok(PoolView { pool, status: PoolStatus { counts, withheld, terminating } })
+        Ok(PoolView { pool, status: PoolStatus { counts, withheld, terminating, not_served } })
+    }
+
+    /// How many addresses of the pool are what (I10).
+    pub(crate) fn counts(&self, state: &mut State, pool: usize, now: Now) -> Counts {
+        let counts = state.ledger.counts(pool, now);
+        if !counts.add_up() {
+            self.counters.breaches_i10.one();
+        }
+        counts
     }
 
     /// How the policies fare.
@@ -188,7 +212,7 @@ impl Engine {
         let mut state = self.state.lock();
         let names: Vec<PoolName> = state.ledger.pools().map(|pool| pool.name.clone()).collect();
         let pools =
-            names.into_iter().enumerate().map(|(i, name)| (name, state.ledger.counts(i, now)));
+            names.into_iter().enumerate().map(|(i, name)| (name, self.counts(&mut state, i, now)));
         let pools = pools.collect();
         Ok(Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -187,4 +187,15 @@ pub(in crate::openapi) struct PoolStatus {
     /// Address and reason.
     withheld: Vec<(String, String)>,
     terminating: bool,
+    /// Why it serves nothing, where it stands in the store all the same.
+    not_served: Option<NotServed>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::openapi) struct NotServed {
+    /// One word for programs.
+    reason: String,
+    /// A sentence for humans.
+    message: String,
 }

@@ -25,6 +25,9 @@ pub(super) async fn describe(client: &Client, name: &ObjectName) -> Result<Strin
     delivery(&mut text, &pool.spec);
     admission(&mut text, &pool.spec);
     counts(&mut text, &status);
+    if let Some(why) = &status.not_served {
+        text.line("Not served", format!("{}: {}", why.reason, why.message));
+    }
     if status.terminating {
         let since = pool.metadata.deletion_timestamp.as_deref().unwrap_or("some time ago");
         text.line(

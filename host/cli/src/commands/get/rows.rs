@@ -32,7 +32,7 @@ impl Row for Pool {
         "STATUS",
     ];
     const WIDE_HEADER: &'static [&'static str] =
-        &["LINGERING", "SPACE", "GATEWAY", "PRIORITY", "COOLDOWN", "NETWORKS"];
+        &["LINGERING", "SPACE", "GATEWAY", "PRIORITY", "COOLDOWN", "NETWORKS", "WHY"];
 
     fn name(&self) -> String {
         self.metadata.name.to_string()
@@ -41,11 +41,12 @@ impl Row for Pool {
     fn cells(&self) -> Vec<String> {
         let status = self.status.clone().unwrap_or_default();
         let counts = status.counts();
-        let word = match (status.terminating, self.spec.disabled, counts.free) {
-            (true, _, _) => "Terminating",
-            (_, true, _) => "Disabled",
-            (_, _, 0) => "Exhausted",
-            _ => "Ready",
+        let word = match (&status.not_served, status.terminating, self.spec.disabled, counts.free) {
+            (Some(why), _, _, _) => format!("NotServed: {}", why.reason),
+            (_, true, _, _) => "Terminating".to_owned(),
+            (_, _, true, _) => "Disabled".to_owned(),
+            (_, _, _, 0) => "Exhausted".to_owned(),
+            _ => "Ready".to_owned(),
         };
         let numbers = [
             counts.size,
@@ -58,12 +59,13 @@ impl Row for Pool {
         ];
         let mut cells = vec![self.name(), self.spec.cidr.to_string()];
         cells.extend(numbers.map(|number| number.to_string()));
-        cells.push(word.to_owned());
+        cells.push(word);
         cells
     }
 
     fn wide_cells(&self) -> Vec<String> {
-        let counts = self.status.clone().unwrap_or_default().counts();
+        let status = self.status.clone().unwrap_or_default();
+        let counts = status.counts();
         let networks: Vec<_> = self.spec.networks.iter().map(ToString::to_string).collect();
         vec![
             counts.lingering.to_string(),
@@ -72,6 +74,7 @@ impl Row for Pool {
             self.spec.priority.to_string(),
             self.spec.cooldown.to_string(),
             if networks.is_empty() { "all".to_owned() } else { networks.join(",") },
+            dash(status.not_served.map(|why| why.message).unwrap_or_default()),
         ]
     }
 }
