@@ -1,6 +1,6 @@
 //! The engine as a whole: what it is made of and how it starts.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::census::Unsettled;
 use crate::counters::Counters;
 use crate::live::Lists;
 use crate::locks::AttachmentLocks;
-use crate::objects::{Policy, policies_of};
+use crate::policies::Given;
 use crate::proof::Proofs;
 use crate::reclaim::Takings;
 use crate::sweep::Suspicions;
@@ -71,6 +71,8 @@ pub struct Engine {
     pub(crate) state: Mutex<State>,
     /// One at a time: whoever changes objects.
     pub(crate) objects: tokio::sync::Mutex<()>,
+    /// Policies as they were given to the policy host, under the same lock.
+    pub(crate) given: Mutex<BTreeMap<ObjectName, Given>>,
     /// One at a time: whoever finds out what is alive.
     pub(crate) settling: tokio::sync::Mutex<()>,
     pub(crate) locks: AttachmentLocks,
@@ -116,8 +118,6 @@ pub(crate) struct State {
     pub(crate) reservations: Vec<Reservation>,
     /// Pools that the store holds and that cannot be served.
     pub(crate) unserved: Vec<Unserved>,
-    /// The policies as they were last read or applied.
-    pub(crate) policies: Vec<Policy>,
     /// When another census is due after the store went back: who was on the way then has its links up.
     pub(crate) census_again: Option<Moment>,
 }
@@ -162,6 +162,7 @@ impl Engine {
             resolving: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             objects: tokio::sync::Mutex::default(),
+            given: Mutex::default(),
             settling: tokio::sync::Mutex::default(),
             locks: AttachmentLocks::default(),
             proofs: Proofs::default(),
@@ -234,9 +235,7 @@ impl Engine {
             state.waiting.wake_all();
             *present = state;
         }
-        for policy in self.ports.policies.status() {
-            self.ports.policies.remove(&policy.name);
-        }
+        self.take_all_back();
         for refusal in self.install_policies()? {
             tracing::error!(%refusal, "an imported policy is not served; the built-in strategy answers for it");
         }
@@ -343,7 +342,6 @@ impl State {
             census_again: None,
             went_back: false,
             reservations: Vec::new(),
-            policies: Vec::new(),
             unserved: Vec::new(),
         }
     }
@@ -420,7 +418,6 @@ impl State {
             self.unsettled = Some(Unsettled::new(strict, "a pool has addresses that it had not"));
         }
         self.reservations.clone_from(&reservations);
-        self.policies = policies_of(objects);
         self.ledger.configure(pools, &reservations, now);
         self.waiting.wake_all();
         Ok(())

@@ -17,7 +17,7 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::ObjectKind;
 use tenure_store::{Acceptance, Change, Row};
 
-use crate::objects::{Policy, policies_of};
+use crate::policies::policies_of;
 use crate::{Engine, EngineError};
 
 /// So many changes are taken over at once: the ledger is locked for so long.
@@ -179,19 +179,15 @@ impl Engine {
     async fn follow_objects(self: &Arc<Self>) -> Result<(), EngineError> {
         let one = self.objects.lock().await;
         let objects = self.in_background(|engine| engine.ports.store.objects()).await??;
-        let after = policies_of(&objects);
-        let before = {
+        {
             let now = self.now();
             let mut state = self.state.lock();
-            let before = state.policies.clone();
             if !state.is_configured_by(&objects)? {
                 state.configure(&objects, now)?;
             }
-            state.policies.clone_from(&after);
-            before
-        };
-        if before != after {
-            self.in_background(move |engine| engine.follow_policies(&before, &after)).await?;
+        }
+        if let Some(news) = self.policy_news(policies_of(&objects)) {
+            self.in_background(move |engine| engine.follow_policies(news)).await?;
         }
         drop(one);
         self.learn_if_possible().await;
@@ -214,17 +210,5 @@ impl Engine {
             served.chain(unserved).collect()
         };
         Ok(self.ports.store.show(acceptances).await?)
-    }
-
-    fn follow_policies(&self, before: &[Policy], after: &[Policy]) {
-        let is_there = |name: &ObjectName| after.iter().any(|(other, _)| other == name);
-        for (name, _) in before.iter().filter(|(name, _)| !is_there(name)) {
-            self.ports.policies.remove(name);
-        }
-        for policy in after.iter().filter(|policy| !before.contains(policy)) {
-            if let Err(error) = self.ports.policies.install(&policy.0, &policy.1) {
-                tracing::error!(%error, code = error.code(), "a policy is not served; the version before it, or the built-in strategy, answers");
-            }
-        }
     }
 }

@@ -40,6 +40,7 @@ mod holds;
 mod live;
 mod locks;
 mod objects;
+mod policies;
 mod proof;
 mod reclaim;
 mod release;

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use tenure_core::error::Coded as _;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind, PolicySource, PoolSpec, Resource};
-use tenure_core::ports::{PolicyRefusal, PolicyStatus};
+use tenure_core::ports::PolicyStatus;
 
 use crate::engine::{check_all, pool_name};
+use crate::policies::{Policy, policies_of};
 use crate::{Engine, EngineError};
 
 /// What became of an applied object.
@@ -50,21 +51,6 @@ pub enum Deleted {
 }
 
 impl Engine {
-    /// Installs the policies of the store. One that fails is reported and not served; the others are.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn install_policies(&self) -> Result<Vec<PolicyRefusal>, EngineError> {
-        let mut refused = Vec::new();
-        for object in self.ports.store.objects()? {
-            if let Object::IPAMPolicy(policy) = object {
-                let installed = self.ports.policies.install(&policy.metadata.name, &policy.spec);
-                refused.extend(installed.err());
-            }
-        }
-        Ok(refused)
-    }
-
     /// All objects, by kind and name.
     ///
     /// # Errors
@@ -152,7 +138,7 @@ impl Engine {
         }
         self.ports.store.delete_object(kind, name).await?;
         if kind == ObjectKind::IPAMPolicy {
-            self.ports.policies.remove(name);
+            self.take_back(name);
         }
         let now = self.now();
         self.state.lock().configure(&self.ports.store.objects()?, now)?;
@@ -229,8 +215,8 @@ impl Engine {
         self.state.lock().configure(after, now)?;
         let policies = policies_of(changed);
         self.in_background(move |engine| {
-            for (name, spec) in &policies {
-                if let Err(error) = engine.ports.policies.install(name, spec) {
+            for policy in policies {
+                if let Err(error) = engine.give(policy) {
                     // It was checked a moment ago: the old version goes on serving, and status says so.
                     tracing::error!(%error, code = error.code(), "a policy that had passed its check was refused");
                 }
@@ -238,16 +224,6 @@ impl Engine {
         })
         .await
     }
-}
-
-pub(crate) type Policy = (ObjectName, tenure_core::objects::PolicySpec);
-
-pub(crate) fn policies_of(objects: &[Object]) -> Vec<Policy> {
-    let policy = |object: &Object| match object {
-        Object::IPAMPolicy(policy) => Some((policy.metadata.name.clone(), policy.spec.clone())),
-        _ => None,
-    };
-    objects.iter().filter_map(policy).collect()
 }
 
 fn find<'a>(objects: &'a [Object], like: &Object) -> Option<&'a Object> {

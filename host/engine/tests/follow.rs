@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure_core::error::Coded as _;
 use tenure_core::lease::LeaseKey;
-use tenure_core::name::ObjectName;
+use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_engine::{AddRequest, DelRequest, Engine, EngineError};
 use tenure_sim::{Gate, SimStore, Site, attachment, pool, start_add, until};
@@ -466,4 +466,43 @@ async fn a_store_that_went_back_under_a_running_engine_gives_no_live_address_awa
     assert_ne!(other, address);
     assert!(scene.engine.epoch() > epoch, "a new life of the store");
     assert_eq!(scene.row(address).await.lease.state_name(), "Quarantined");
+}
+
+/// The policy `mine` in this version.
+fn policy(version: &str) -> Object {
+    let spec = json!({"source": {"bundled": "mine"}, "digest": Digest::of(version.as_bytes())});
+    let object = json!({
+        "apiVersion": "tenure.dev/v1alpha1", "kind": "IPAMPolicy", "metadata": {"name": "mine"}, "spec": spec,
+    });
+    Object::from_json(object).unwrap()
+}
+
+/// The digests of the policies that serve.
+fn policies(scene: &Scene) -> Vec<Digest> {
+    scene.engine.policies().into_iter().map(|policy| policy.digest).collect()
+}
+
+#[tokio::test]
+async fn policies_that_others_apply_change_and_delete_are_followed() {
+    let scene = Scene::new(1, "0s").await;
+    for version in ["one", "two"] {
+        scene.behind.put_objects(vec![policy(version)]).await.unwrap();
+        scene.tell(Change::Objects).await;
+        until(|| policies(&scene) == [Digest::of(version.as_bytes())]).await;
+    }
+    let name = ObjectName::new("mine").unwrap();
+    scene.behind.delete_object(ObjectKind::IPAMPolicy, &name).await.unwrap();
+    scene.tell(Change::Objects).await;
+    until(|| policies(&scene).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_policy_of_others_is_not_lost_to_an_own_apply_that_came_before_the_news() {
+    let scene = Scene::new(1, "0s").await;
+    scene.behind.put_objects(vec![policy("theirs")]).await.unwrap();
+    let other = pool("q", &json!({"cidr": "10.1.0.0/24"}));
+    scene.engine.apply(vec![other], false).await.unwrap();
+    assert_eq!(policies(&scene), [], "not yet heard");
+    scene.tell(Change::Objects).await;
+    until(|| policies(&scene) == [Digest::of(b"theirs")]).await;
 }

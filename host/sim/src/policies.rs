@@ -1,5 +1,6 @@
 //! Policies that answer as the test says.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub const AFFINITY: &str = "sim/affinity";
 /// Attribute of a request that holds the `select` answer to it, as JSON.
 pub const SELECTION: &str = "sim/selection";
 
-/// Answers what stands in the attributes of the request. Where nothing does: affinity and grace as the fields say,
+/// Loads nothing, and tells which policies it was given. Answers what stands in the attributes of the request. Where nothing does: affinity and grace as the fields say,
 /// named pools in their order, then all others by index.
 #[derive(Debug)]
 pub struct FakePolicies {
@@ -34,6 +35,7 @@ pub struct FakePolicies {
     /// Decisions about an ADD are remembered from here on.
     pub remembers: AtomicBool,
     remembered: Mutex<Vec<DecisionRecord>>,
+    installed: Mutex<BTreeMap<ObjectName, PolicyStatus>>,
 }
 
 impl FakePolicies {
@@ -73,6 +75,7 @@ impl Default for FakePolicies {
             refuse: AtomicBool::new(false),
             remembers: AtomicBool::new(false),
             remembered: Mutex::default(),
+            installed: Mutex::default(),
         }
     }
 }
@@ -104,7 +107,7 @@ impl Policies for FakePolicies {
         decided(vec![*self.verdict.lock(); request.leases.len()])
     }
 
-    fn check(&self, name: &ObjectName, _: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
+    fn check(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
         if self.refuse.load(Ordering::Relaxed) {
             return Err(PolicyRefusal {
                 policy: name.clone(),
@@ -112,17 +115,21 @@ impl Policies for FakePolicies {
                 why: "told so".into(),
             });
         }
-        Ok(status(name))
+        Ok(status(name, spec))
     }
 
     fn install(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
-        self.check(name, spec)
+        let installed = self.check(name, spec)?;
+        self.installed.lock().insert(name.clone(), installed.clone());
+        Ok(installed)
     }
 
-    fn remove(&self, _: &ObjectName) {}
+    fn remove(&self, name: &ObjectName) {
+        self.installed.lock().remove(name);
+    }
 
     fn status(&self) -> Vec<PolicyStatus> {
-        Vec::new()
+        self.installed.lock().values().cloned().collect()
     }
 
     fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
@@ -140,10 +147,10 @@ fn decided<T>(answer: T) -> Decided<T> {
     Decided { answer, by: DecidedBy::BuiltIn, record: 0 }
 }
 
-fn status(name: &ObjectName) -> PolicyStatus {
+fn status(name: &ObjectName, spec: &PolicySpec) -> PolicyStatus {
     PolicyStatus {
         name: name.clone(),
-        digest: Digest::of(b""),
+        digest: spec.digest.clone().unwrap_or_else(|| Digest::of(b"")),
         component: "fake".into(),
         version: "0".into(),
         hooks: Vec::new(),
