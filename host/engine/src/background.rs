@@ -12,12 +12,13 @@ use crate::sweep::Suspicions;
 pub struct Background {
     engine: Arc<Engine>,
     tasks: JoinSet<()>,
-    /// Runs while this engine is the one that sweeps.
-    sweep: Option<AbortHandle>,
+    /// The sweep and what operators are shown: they run while this engine is the one that sweeps.
+    leading: Option<[AbortHandle; 2]>,
 }
 
 impl Background {
-    /// Starts the sweep, the watch over releases, and the following of a store that others write as well.
+    /// Starts the sweep, what operators are shown, the watch over releases, and the following of a store that others write
+    /// as well.
     #[must_use]
     pub fn start(engine: &Arc<Engine>) -> Self {
         let mut background = Self::start_following(engine);
@@ -25,25 +26,27 @@ impl Background {
         background
     }
 
-    /// The same without the sweep: one of several engines over one store sweeps.
+    /// The same without the sweep and what operators are shown: one of several engines over one store does both.
     #[must_use]
     pub fn start_following(engine: &Arc<Engine>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.clone().watch_releases());
         tasks.spawn(engine.clone().follow());
-        Self { engine: engine.clone(), tasks, sweep: None }
+        Self { engine: engine.clone(), tasks, leading: None }
     }
 
-    /// Begins to sweep, or leaves it. What was suspect is so for as long as this engine has seen it (I8).
+    /// Begins to sweep and to show, or leaves it. What was suspect is so for as long as this engine has seen it (I8).
     pub fn sweep(&mut self, on: bool) {
-        match (on, self.sweep.take()) {
+        match (on, self.leading.take()) {
             (true, None) => {
                 // Nobody looked meanwhile: a series of looks that was broken off begins anew (I7).
                 *self.engine.suspicions.lock() = Suspicions::default();
-                self.sweep = Some(self.tasks.spawn(self.engine.clone().sweep_forever()));
+                let sweep = self.tasks.spawn(self.engine.clone().sweep_forever());
+                let show = self.tasks.spawn(self.engine.clone().show_forever());
+                self.leading = Some([sweep, show]);
             }
-            (true, running) => self.sweep = running,
-            (false, Some(running)) => running.abort(),
+            (true, running) => self.leading = running,
+            (false, Some(running)) => running.iter().for_each(AbortHandle::abort),
             (false, None) => {}
         }
     }

@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::error::{Coded as _, Kind};
-use tenure_core::name::ObjectName;
-use tenure_core::objects::ObjectKind;
-use tenure_store::{Acceptance, Change, Row};
+use tenure_store::{Change, Row};
 
 use crate::policies::policies_of;
 use crate::{Engine, EngineError};
@@ -191,24 +189,6 @@ impl Engine {
         }
         drop(one);
         self.learn_if_possible().await;
-        self.show_pools().await
-    }
-
-    /// Tells those who look into the store which pools are served, and why others are not.
-    async fn show_pools(&self) -> Result<(), EngineError> {
-        let acceptances = {
-            let state = self.state.lock();
-            let pool = |name: &ObjectName, refusal| Acceptance {
-                kind: ObjectKind::IPPool,
-                name: name.clone(),
-                refusal,
-            };
-            let names = state.ledger.pools().filter_map(|p| ObjectName::new(p.name.as_str()).ok());
-            let served = names.map(|name| pool(&name, None));
-            let unserved = state.unserved.iter();
-            let unserved = unserved.map(|one| pool(&one.name, Some(one.refusal.clone())));
-            served.chain(unserved).collect()
-        };
-        Ok(self.ports.store.show(acceptances).await?)
+        Ok(())
     }
 }

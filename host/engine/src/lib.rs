@@ -9,7 +9,7 @@
 //!      nothing free: live.rs (one look at a shared store), wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
-//! others write the store as well: follow.rs
+//! others write the store as well, and look into it: follow.rs, show.rs
 //! operators: suspects.rs, reclaim.rs, explain.rs, release.rs over the same evidence
 //! ```
 //!
@@ -45,6 +45,7 @@ mod proof;
 mod reclaim;
 mod release;
 mod requests;
+mod show;
 mod suspects;
 mod sweep;
 mod take;

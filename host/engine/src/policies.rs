@@ -10,10 +10,12 @@ use crate::{Engine, EngineError};
 /// A policy as it stands in the store.
 pub(crate) type Policy = (ObjectName, PolicySpec);
 
-/// A policy as it was last given to the policy host, whether it was taken or not.
+/// A policy as it was last given to the policy host.
 #[derive(Debug)]
 pub(crate) struct Given {
     spec: PolicySpec,
+    /// Why it was not taken; the version before it, or the built-in strategy, answers then.
+    pub(crate) refusal: Option<PolicyRefusal>,
 }
 
 /// What has to be done about policies that others changed.
@@ -36,7 +38,8 @@ impl Engine {
     /// Gives a policy to the policy host. Blocks for as long as it takes to load it.
     pub(crate) fn give(&self, (name, spec): Policy) -> Result<(), PolicyRefusal> {
         let outcome = self.ports.policies.install(&name, &spec).map(drop);
-        self.given.lock().insert(name, Given { spec });
+        let refusal = outcome.clone().err();
+        self.given.lock().insert(name, Given { spec, refusal });
         outcome
     }
 

@@ -22,7 +22,7 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_store::{
     BoxFuture, Change, Changes, Contents, Fault, Identity, ImportMode, Listing, Revision, Row,
-    Selection, Store, StoreError, Write,
+    Selection, Shown, Store, StoreError, Write,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -92,6 +92,8 @@ struct State {
     is_shared: bool,
     /// Live lists of a pool that were asked for.
     lists: u64,
+    /// What operators were shown.
+    shown: Vec<Vec<Shown>>,
 }
 
 // === impl SimStore ===
@@ -112,6 +114,7 @@ impl SimStore {
             changes: None,
             is_shared: false,
             lists: 0,
+            shown: Vec::new(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -134,6 +137,11 @@ impl SimStore {
     /// How many live lists were asked for.
     pub fn lists(&self) -> u64 {
         self.state.lock().lists
+    }
+
+    /// What operators were shown since the last call, in order.
+    pub fn take_shown(&self) -> Vec<Vec<Shown>> {
+        std::mem::take(&mut self.state.lock().shown)
     }
 
     /// Holds calls back from now on, or lets all go that wait.
@@ -390,6 +398,11 @@ impl Store for SimStore {
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>> {
         Box::pin(self.commit_now(writes))
+    }
+
+    fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.state.lock().shown.push(shown);
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn objects(&self) -> Result<Vec<Object>, StoreError> {

@@ -32,7 +32,7 @@ mod transfer;
 pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
 pub use port::{
-    Acceptance, BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing,
-    Refusal, Revision, Row, Selection, Store, StoreError, Write,
+    BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing, Refusal,
+    Revision, Row, Selection, Shown, Store, StoreError, Write,
 };
 pub use transfer::{ExportFormat, Exported, export, read_export};

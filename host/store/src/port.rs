@@ -8,8 +8,10 @@ use tenure_core::address::Family;
 use tenure_core::error::{Coded, Kind};
 use tenure_core::history::{Entry, Kept};
 use tenure_core::lease::{Attachment, Epoch, Lease, LeaseKey};
+use tenure_core::ledger::Counts;
 use tenure_core::name::{IfName, NetworkName, ObjectName, PoolName};
 use tenure_core::objects::{Object, ObjectKind};
+use tenure_core::ports::{PolicyRefusal, PolicyStatus};
 use tenure_core::time::WallMs;
 
 /// A boxed future, so that the port can be used as a trait object.
@@ -131,15 +133,25 @@ pub enum Change {
 /// what could not be told meanwhile comes as a list. It ends with the store.
 pub type Changes = tokio::sync::mpsc::Receiver<Change>;
 
-/// Whether an object is served, for the operators who wrote it.
+/// What operators who look into the store themselves are shown with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acceptance {
-    /// Its kind.
-    pub kind: ObjectKind,
-    /// Its name.
-    pub name: ObjectName,
-    /// Why it serves nothing; none where it serves.
-    pub refusal: Option<Refusal>,
+pub enum Shown {
+    /// With a pool.
+    Pool {
+        /// Its name.
+        name: ObjectName,
+        /// How many addresses are what; else why it serves nothing.
+        state: Result<Counts, Refusal>,
+    },
+    /// With a policy.
+    Policy {
+        /// Its name.
+        name: ObjectName,
+        /// The version that serves, if one does.
+        serving: Option<Box<PolicyStatus>>,
+        /// Why the newest version was not taken, if it was not.
+        refusal: Option<PolicyRefusal>,
+    },
 }
 
 /// Why an object serves nothing.
@@ -200,6 +212,19 @@ impl Write {
         match self {
             Self::Create(lease) | Self::Replace { lease, .. } => Some(lease),
             Self::Delete { .. } => None,
+        }
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// With which object.
+    #[must_use]
+    pub fn object(&self) -> (ObjectKind, &ObjectName) {
+        match self {
+            Self::Pool { name, .. } => (ObjectKind::IPPool, name),
+            Self::Policy { name, .. } => (ObjectKind::IPAMPolicy, name),
         }
     }
 }
@@ -276,10 +301,14 @@ pub trait Store: Send + Sync {
         Ok(Kept::default())
     }
 
-    /// Shows with the objects whether they are served, in a store that operators write to and look into themselves. It may
-    /// be told the same again: only what is new is written.
-    fn show(&self, acceptances: Vec<Acceptance>) -> BoxFuture<'_, Result<(), StoreError>> {
-        drop(acceptances);
+    /// Shows operators what there is to say of objects, in a store that they write to and look into themselves. One of several
+    /// engines tells it, again and again: the store writes what says something else than what stands there, of each object
+    /// at most once in ten seconds.
+    ///
+    /// # Errors
+    /// Something could not be written; it is tried again when it is told again.
+    fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), StoreError>> {
+        drop(shown);
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -9,7 +9,7 @@ mod rules;
 mod status;
 mod structural;
 
-pub(crate) use status::Condition;
+pub(crate) use status::status_of;
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tenure_store::Refusal;
+use serde_json::Value;
+use tenure_core::decision::Hook;
+use tenure_core::ledger::Counts;
+use tenure_core::ports::PolicyRefusal;
+use tenure_store::{Refusal, Shown};
 
-/// Status of an IPPool: derived, written at most once in some seconds, and never read back. Numbers are texts, because
-/// those of an IPv6 pool need 128 bits.
+/// Status of an IPPool: derived, and written at most once in ten seconds by the allocator that leads. Numbers are texts,
+/// because those of an IPv6 pool need 128 bits.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PoolStatus {
@@ -31,7 +35,7 @@ pub(super) struct PoolStatus {
     conditions: Vec<Condition>,
 }
 
-/// Status of an IPAMPolicy.
+/// Status of an IPAMPolicy, as it fares at the allocator that leads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PolicyStatus {
@@ -43,9 +47,9 @@ pub(super) struct PolicyStatus {
     version: Option<String>,
     /// Hooks that it serves.
     hooks: Vec<String>,
-    /// The stage at which the newest version was refused.
+    /// The stage at which the newest version was refused, if it was.
     stage: Option<String>,
-    /// Faults by kind, only kinds that happened.
+    /// Faults by kind since the allocator that leads has started, only kinds that happened.
     faults: BTreeMap<String, i64>,
     /// The breaker is open: the policy is not asked for the time being.
     breaker_open: Option<bool>,
@@ -56,7 +60,7 @@ pub(super) struct PolicyStatus {
 /// A condition as all of Kubernetes has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Condition {
+pub(super) struct Condition {
     /// What it is about.
     r#type: String,
     /// `True`, `False` or `Unknown`.
@@ -84,11 +88,121 @@ enum ConditionStatus {
 /// Whether Tenure serves an object.
 const ACCEPTED: &str = "Accepted";
 
+/// The status of an object as it shall stand there, after what stands there now. Fields without a value are absent.
+pub(crate) fn status_of(shown: &Shown, before: &Value, generation: Option<i64>) -> Value {
+    let accepted = |refusal: Option<&Refusal>| {
+        let next = Condition::accepted(refusal, generation);
+        vec![match accepted_in(before) {
+            Some(before) => next.after(&before),
+            None => next,
+        }]
+    };
+    let status = match shown {
+        Shown::Pool { state, .. } => {
+            let conditions = accepted(state.as_ref().err());
+            let counts = state.as_ref().ok();
+            let status = counts.map(PoolStatus::of).unwrap_or_default();
+            serde_json::to_value(PoolStatus { conditions, ..status })
+        }
+        Shown::Policy { serving, refusal, .. } => {
+            let serving = serving.as_deref();
+            let conditions = accepted(refusal_of(serving, refusal.as_ref()).as_ref());
+            let status = serving.map(PolicyStatus::of).unwrap_or_default();
+            let stage = refusal.as_ref().map(|refusal| refusal.stage.to_owned());
+            serde_json::to_value(PolicyStatus { stage, conditions, ..status })
+        }
+    };
+    // Texts, numbers and lists: nothing that JSON does not know.
+    let mut status = status.unwrap_or_default();
+    drop_nulls(&mut status);
+    status
+}
+
+/// Why the newest version of a policy does not serve, and what does instead.
+fn refusal_of(
+    serving: Option<&tenure_core::ports::PolicyStatus>,
+    refusal: Option<&PolicyRefusal>,
+) -> Option<Refusal> {
+    let Some(refusal) = refusal else {
+        // It was taken once, and then not kept.
+        let why = serving?.last_refusal.as_ref()?;
+        return Some(Refusal { reason: "TakenBack", message: why.clone() });
+    };
+    let instead = match serving {
+        Some(serving) => format!("the version before it, {}, goes on serving", serving.digest),
+        None => "the built-in strategy answers for it".to_owned(),
+    };
+    Some(Refusal { reason: "Refused", message: format!("{refusal}; {instead}") })
+}
+
+/// The condition `Accepted` of a status.
+fn accepted_in(status: &Value) -> Option<Condition> {
+    let conditions = status.get("conditions")?;
+    let conditions = Vec::<Condition>::deserialize(conditions).ok()?;
+    conditions.into_iter().find(|condition| condition.r#type == ACCEPTED)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+// === impl PoolStatus ===
+
+impl PoolStatus {
+    fn of(counts: &Counts) -> Self {
+        let text = |number: u128| Some(number.to_string());
+        Self {
+            size: text(counts.size),
+            free: text(counts.free),
+            held: text(counts.held),
+            resting: text(counts.resting),
+            lingering: text(counts.lingering),
+            retained: text(counts.retained),
+            quarantined: text(counts.quarantined),
+            out_of_range: text(counts.out_of_range),
+            conditions: Vec::new(),
+        }
+    }
+}
+
+// === impl PolicyStatus ===
+
+impl PolicyStatus {
+    fn of(serving: &tenure_core::ports::PolicyStatus) -> Self {
+        let hook = |hook: &Hook| match hook {
+            Hook::Select => "select".to_owned(),
+            Hook::Affinity => "affinity".to_owned(),
+            Hook::Reclaim => "reclaim".to_owned(),
+        };
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let faults = serving.faults.iter();
+        Self {
+            digest: Some(serving.digest.to_string()),
+            component: Some(serving.component.clone()),
+            version: Some(serving.version.clone()),
+            hooks: serving.hooks.iter().map(hook).collect(),
+            stage: None,
+            faults: faults
+                .map(|(kind, count)| (kind.as_str().to_owned(), number(*count)))
+                .collect(),
+            breaker_open: Some(serving.breaker_open),
+            conditions: Vec::new(),
+        }
+    }
+}
+
 // === impl Condition ===
 
 impl Condition {
     /// Whether an object of this generation is served, from now on.
-    pub(crate) fn accepted(refusal: Option<&Refusal>, generation: Option<i64>) -> Self {
+    fn accepted(refusal: Option<&Refusal>, generation: Option<i64>) -> Self {
         let (status, reason, message) = match refusal {
             None => (ConditionStatus::True, ACCEPTED, "it is served"),
             Some(refusal) => (ConditionStatus::False, refusal.reason, &*refusal.message),
@@ -105,12 +219,8 @@ impl Condition {
         }
     }
 
-    pub(crate) fn is_accepted(&self) -> bool {
-        self.r#type == ACCEPTED
-    }
-
     /// The same after another one: its time is that of the last change of the status.
-    pub(crate) fn after(self, before: &Self) -> Self {
+    fn after(self, before: &Self) -> Self {
         if self.status != before.status {
             return self;
         }

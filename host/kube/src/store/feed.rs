@@ -205,6 +205,7 @@ impl Feed {
             match heard {
                 Heard::Now(object) => {
                     course.pause.end();
+                    self.inner.told.lock().hear(kind, &object);
                     let meta = object.metadata;
                     let version = (meta.uid, meta.generation);
                     let before = generations.insert(meta.name, version.clone());

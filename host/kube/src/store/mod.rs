@@ -11,6 +11,7 @@ mod life;
 mod objects;
 mod rows;
 mod set;
+mod told;
 mod watch;
 
 use std::collections::HashSet;
@@ -25,17 +26,19 @@ use tenure_core::lease::{Epoch, LeaseKey};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{BadObject, Object, ObjectKind};
 use tenure_store::{
-    Acceptance, BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Refusal, Revision,
-    Row, Selection, Store, StoreError, Write,
+    BoxFuture, Changes, Contents, Identity, ImportMode, Listing, Revision, Row, Selection, Shown,
+    Store, StoreError, Write,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use self::calls::{Calls, Patience};
+use self::calls::{Calls, Failure, Patience, refused};
 use self::feed::Feed;
 use self::life::{Life, Lives};
-use self::objects::{Objects, Told};
+use self::objects::Objects;
 use self::rows::Rows;
+use self::told::Told;
 
 /// Settings of the store.
 #[derive(Debug, Clone)]
@@ -74,7 +77,7 @@ struct Inner {
     commits: Semaphore,
     /// The revision of the first scan: feeds go on from there.
     scanned: Mutex<Option<Revision>>,
-    /// By the last LIST of all objects, and what was shown since.
+    /// What is known of objects besides what they ask for.
     told: Mutex<Told>,
 }
 
@@ -257,7 +260,7 @@ impl Store for KubeStore {
             }
             let lost = refused.iter().find(|(kind, ..)| *kind == ObjectKind::IPReservation);
             let lost = lost.map(|(_, _, why)| why.to_string());
-            *inner.told.lock() = listed.told;
+            inner.told.lock().take(listed.told);
             match lost {
                 // Without it, addresses would be given that it keeps back.
                 Some(why) => Err(StoreError::Io { act: "reading the reservations", why }),
@@ -266,30 +269,8 @@ impl Store for KubeStore {
         })
     }
 
-    fn show(&self, acceptances: Vec<Acceptance>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.run(move |inner| async move {
-            let unreadable: Vec<_> = {
-                let told = inner.told.lock();
-                let unreadable = told.refused.iter().map(|(kind, name, why)| Acceptance {
-                    kind: *kind,
-                    name: name.clone(),
-                    refusal: Some(Refusal { reason: "Invalid", message: why.to_string() }),
-                });
-                unreadable.collect()
-            };
-            // Reservations have no status.
-            let all = acceptances.into_iter().chain(unreadable);
-            for one in all.filter(|one| one.kind != ObjectKind::IPReservation) {
-                let key = (one.kind, one.name.clone());
-                // One that came since the LIST is told with the next.
-                let before = inner.told.lock().shown.get(&key).cloned();
-                let Some(before) = before else { continue };
-                let calls = &inner.rows.calls;
-                let next = inner.objects.show(&one, &before, calls, &mut inner.patience()).await?;
-                inner.told.lock().shown.entry(key).and_modify(|shown| *shown = next);
-            }
-            Ok(())
-        }))
+    fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.run(move |inner| async move { inner.show(shown).await }))
     }
 
     fn put_objects(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -404,6 +385,24 @@ impl Inner {
         let life = self.lives.change(change, &self.rows.calls, &mut self.patience()).await?;
         self.take_life(life);
         Ok(())
+    }
+
+    /// Writes what is not shown yet. Of an object that the server refuses to change the others do not suffer.
+    async fn show(&self, mut shown: Vec<Shown>) -> Result<(), StoreError> {
+        let act = "showing the state of an object";
+        shown.extend(self.told.lock().unreadable());
+        let mut outcome = Ok(());
+        for one in shown {
+            let due = self.told.lock().due(&one, Instant::now());
+            let Some((key, patch)) = due else { continue };
+            match self.objects.patch_status(&key, &patch, &self.rows.calls).await {
+                Ok(Some(object)) => self.told.lock().hear(key.0, &object),
+                Ok(None) => {}
+                Err(Failure::Refused(status)) => outcome = Err(refused(act, &status)),
+                Err(failure) => return Err(StoreError::Io { act, why: failure.to_string() }),
+            }
+        }
+        outcome
     }
 
     /// What the ConfigMap says, unless a later word of it is known. Says whether it was news.

@@ -2,24 +2,20 @@
 //! API.
 //!
 //! A pool carries a finalizer, so that one with held leases stays until they leave. What Kubernetes let in and cannot be
-//! read is left out, and told: it serves nothing. Whether a pool is served stands in its condition `Accepted`, written
-//! only where it says something else.
-
-use std::collections::HashMap;
+//! read is left out, and told: it serves nothing.
 
 use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
 use kube::{Api, ResourceExt as _};
-use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{BadObject, Object, ObjectKind};
-use tenure_store::{Acceptance, Refusal, Revision, StoreError};
+use tenure_store::{Revision, StoreError};
 
 use super::calls::{Calls, Failure, Patience, refused};
 use super::rows::{parsed, resource};
-use crate::crds::Condition;
+use super::told::{Key, Told};
 
 /// On each pool that Tenure serves: a deleted pool stays until its holders have left.
 const FINALIZER: &str = "tenure.dev/held-leases";
@@ -41,22 +37,6 @@ pub(crate) struct Objects {
 pub(crate) struct Listed {
     pub(crate) objects: Vec<Object>,
     pub(crate) told: Told,
-}
-
-/// What it told of them besides themselves.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    /// Those that Kubernetes let in and that cannot be read, and why.
-    pub(crate) refused: Vec<(ObjectKind, ObjectName, BadObject)>,
-    /// What operators are shown of them.
-    pub(crate) shown: HashMap<(ObjectKind, ObjectName), Shown>,
-}
-
-/// The version of an object that operators wrote, and its condition `Accepted`.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    generation: Option<i64>,
-    condition: Option<Condition>,
 }
 
 // === impl Objects ===
@@ -101,7 +81,7 @@ impl Objects {
             items.sort_by_key(|item| (item.creation_timestamp(), item.name_any()));
             for item in items {
                 let Ok(name) = ObjectName::new(item.name_any()) else { continue };
-                listed.told.shown.insert((kind, name.clone()), Shown::of(&item));
+                listed.told.list((kind, name.clone()), &item);
                 match read(kind, item) {
                     Ok(object) => listed.objects.push(object),
                     Err(why) => listed.told.refused.push((kind, name, why)),
@@ -111,31 +91,18 @@ impl Objects {
         Ok(listed)
     }
 
-    /// Shows whether an object is served, unless that is shown already; what is shown then.
-    pub(crate) async fn show(
+    /// Changes the status of an object by a merge patch; none if it is gone. One try.
+    pub(crate) async fn patch_status(
         &self,
-        acceptance: &Acceptance,
-        shown: &Shown,
+        (kind, name): &Key,
+        patch: &Value,
         calls: &Calls,
-        patience: &mut Patience,
-    ) -> Result<Shown, StoreError> {
-        let act = "showing whether an object is served";
-        let next = shown.with(acceptance.refusal.as_ref());
-        if next == *shown {
-            return Ok(next);
-        }
-        let api = self.api(acceptance.kind);
-        let patch = Patch::Merge(json!({"status": {"conditions": [next.condition]}}));
-        loop {
-            let params = PatchParams::default();
-            match calls.send(api.patch_status(acceptance.name.as_str(), &params, &patch)).await {
-                Ok(_) => return Ok(next),
-                // It is gone.
-                Err(Failure::Refused(status)) if status.code == 404 => return Ok(next),
-                Err(Failure::Refused(status)) => return Err(refused(act, &status)),
-                Err(failure) if patience.pause(&failure).await => {}
-                Err(failure) => return Err(StoreError::Io { act, why: failure.to_string() }),
-            }
+    ) -> Result<Option<DynamicObject>, Failure> {
+        let (api, params) = (self.api(*kind), PatchParams::default());
+        match calls.send(api.patch_status(name.as_str(), &params, &Patch::Merge(patch))).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Failure::Refused(status)) if status.code == 404 => Ok(None),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -237,27 +204,6 @@ impl Objects {
                 return Ok(true);
             }
         }
-    }
-}
-
-// === impl Shown ===
-
-impl Shown {
-    fn of(object: &DynamicObject) -> Self {
-        let conditions = object.data.get("status").and_then(|status| status.get("conditions"));
-        let conditions = conditions.and_then(|all| Vec::<Condition>::deserialize(all).ok());
-        let accepted = conditions.unwrap_or_default().into_iter().find(Condition::is_accepted);
-        Self { generation: object.metadata.generation, condition: accepted }
-    }
-
-    /// The same with this condition. Its time is that of its last change.
-    fn with(&self, refusal: Option<&Refusal>) -> Self {
-        let next = Condition::accepted(refusal, self.generation);
-        let condition = match &self.condition {
-            Some(before) => next.after(before),
-            None => next,
-        };
-        Self { condition: Some(condition), ..self.clone() }
     }
 }
 

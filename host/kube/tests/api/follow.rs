@@ -22,17 +22,17 @@ use crate::lab::{Lab, options};
 /// Addresses of each of the two pools, exactly as many as are asked for.
 const SIZE: usize = 12;
 
-struct Pair {
-    site: Site,
-    stores: [Arc<KubeStore>; 2],
-    engines: [Arc<Engine>; 2],
+pub(crate) struct Pair {
+    pub(crate) site: Site,
+    pub(crate) stores: [Arc<KubeStore>; 2],
+    pub(crate) engines: [Arc<Engine>; 2],
     following: JoinSet<()>,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl Pair {
     /// Both on the server, or the first one behind a front.
-    async fn new(lab: Lab, front: Option<&Front>) -> Self {
+    pub(crate) async fn new(lab: Lab, front: Option<&Front>) -> Self {
         let site = Site::new(&[]).await;
         let short = KubeOptions { watch_for: Duration::from_secs(2), ..options() };
         let first = match front {
@@ -58,7 +58,7 @@ impl Pair {
     }
 
     /// ADDs of as many containers as there are addresses, at once; all addresses that they got.
-    async fn add_all(&self, engine: usize, prefix: &str) -> BTreeSet<IpAddr> {
+    pub(crate) async fn add_all(&self, engine: usize, prefix: &str) -> BTreeSet<IpAddr> {
         let mut adds = JoinSet::new();
         for n in 0..SIZE {
             let request = self.site.request(&format!("{prefix}{n}"));
@@ -70,14 +70,14 @@ impl Pair {
         distinct
     }
 
-    async fn del_all(&self, engine: usize, prefix: &str) {
+    pub(crate) async fn del_all(&self, engine: usize, prefix: &str) {
         for n in 0..SIZE {
             del(&self.engines[engine], &format!("{prefix}{n}")).await;
         }
     }
 
     /// The engine knows that so many addresses of both families together are free.
-    async fn until_free(&self, engine: usize, free: usize) {
+    pub(crate) async fn until_free(&self, engine: usize, free: usize) {
         let engine = &self.engines[engine];
         until(|| free_of(engine) == free as u128).await;
     }
@@ -93,12 +93,12 @@ fn pools() -> Vec<Object> {
     ]
 }
 
-async fn add(engine: Arc<Engine>, request: AddRequest) -> Vec<IpAddr> {
+pub(crate) async fn add(engine: Arc<Engine>, request: AddRequest) -> Vec<IpAddr> {
     let answer = engine.add(request).await.unwrap();
     answer.addresses.iter().map(|granted| granted.address.addr()).collect()
 }
 
-async fn del(engine: &Arc<Engine>, container: &str) {
+pub(crate) async fn del(engine: &Arc<Engine>, container: &str) {
     let request = DelRequest::of(attachment(container));
     engine.del(request).await.unwrap();
 }
@@ -108,7 +108,7 @@ fn free_of(engine: &Arc<Engine>) -> u128 {
 }
 
 /// How many pools have addresses to give.
-fn served(engine: &Arc<Engine>) -> usize {
+pub(crate) fn served(engine: &Arc<Engine>) -> usize {
     engine.pools().unwrap().iter().filter(|pool| pool.status.counts.size > 0).count()
 }
 
@@ -261,69 +261,4 @@ async fn a_watch_that_broke_or_froze_goes_on_where_it_was() {
         pair.until_free(0, 2 * SIZE).await;
     }
     assert_eq!(pair.engines[0].counters().lists.get(), 0);
-}
-
-/// What stands in the condition `Accepted` of a pool: status, reason, message.
-async fn accepted(pair: &Pair, pool: &str) -> Option<[String; 3]> {
-    let object = pair.lab.api("IPPool").get(pool).await.unwrap();
-    let condition = object.data.get("status")?.get("conditions")?.get(0)?.clone();
-    assert_eq!(condition["type"], "Accepted");
-    assert_eq!(condition["observedGeneration"], json!(object.metadata.generation));
-    Some(["status", "reason", "message"].map(|key| condition[key].as_str().unwrap().to_owned()))
-}
-
-async fn until_accepted(pair: &Pair, pool: &str, status: &str) -> [String; 3] {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        let shown = accepted(pair, pool).await;
-        if let Some(shown) = shown.clone().filter(|shown| shown[0] == status) {
-            return shown;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{pool}: {shown:?}, not {status}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_kubernetes_let_in_and_we_do_not_accept_says_so_and_hinders_nobody() {
-    let pair = Pair::following().await;
-    until_accepted(&pair, "v4", "True").await;
-    let twin = json!({"cidr": "10.6.0.0/25"});
-    // The API server takes it as it would from kubectl; the name sorts before that of the older one.
-    pair.stores[1].put_objects(vec![pool("a-twin", &twin)]).await.unwrap();
-    let [_, reason, message] = until_accepted(&pair, "a-twin", "False").await;
-    assert_eq!(reason, "Overlaps");
-    assert!(message.contains("overlaps 10.6.0.0/24 of pool v4"), "{message}");
-    assert_eq!(until_accepted(&pair, "v4", "True").await[1], "Accepted");
-    pair.add_all(0, "a").await;
-    pair.until_free(1, 0).await;
-
-    let more = pool("more", &json!({"cidr": "10.7.0.0/30"}));
-    pair.engines[0].apply(vec![more], false).await.unwrap();
-    until_accepted(&pair, "more", "True").await;
-    let next_start = pair.site.engine_over(Arc::new(pair.lab.store()), "boot-1");
-    assert_eq!(served(&next_start), 3, "a-twin alone serves nothing");
-
-    pair.del_all(0, "a").await;
-    let name = ObjectName::new("v4").unwrap();
-    pair.engines[0].delete(ObjectKind::IPPool, &name).await.unwrap();
-    until_accepted(&pair, "a-twin", "True").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_shown_already_is_not_written_again() {
-    let pair = Pair::following().await;
-    until_accepted(&pair, "v4", "True").await;
-    until_accepted(&pair, "v6", "True").await;
-    // Whatever the two replicas have still to hear of each other.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = pair.lab.counted_of("ippools", "PATCH").await;
-    pair.engines[0]
-        .apply(vec![pool("more", &json!({"cidr": "10.7.0.0/30"}))], false)
-        .await
-        .unwrap();
-    until_accepted(&pair, "more", "True").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let patches = pair.lab.counted_of("ippools", "PATCH").await - before;
-    assert!((1..=2).contains(&patches), "{patches}: each replica has something to say of one pool");
 }

@@ -30,4 +30,5 @@ mod relay;
 mod replicas;
 mod review;
 mod sets;
+mod status;
 mod writes;
