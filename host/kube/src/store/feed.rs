@@ -32,6 +32,10 @@ const CHANGES: usize = 1024;
 /// Changed objects rarely come alone: so long a silence ends a burst.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// The uid and generation of objects by name, from watch to watch. A status that is written changes neither, and nothing
+/// follows from it.
+type Versions = HashMap<Option<String>, (Option<String>, Option<i64>)>;
+
 /// The engine listens no more.
 struct Closed;
 
@@ -164,16 +168,23 @@ impl Feed {
     }
 
     async fn objects(&self, kind: ObjectKind) -> Closed {
-        let mut course = Course::new(None);
-        while self.objects_on(kind, &mut course).await.is_ok() {}
+        let (mut course, mut versions) = (Course::new(None), Versions::new());
+        while self.objects_on(kind, &mut course, &mut versions).await.is_ok() {}
         Closed
     }
 
-    async fn objects_on(&self, kind: ObjectKind, course: &mut Course) -> Result<(), Closed> {
+    async fn objects_on(
+        &self,
+        kind: ObjectKind,
+        course: &mut Course,
+        versions: &mut Versions,
+    ) -> Result<(), Closed> {
         let (api, what) = (self.inner.objects.api(kind), kind.as_str());
         if course.at.is_none() {
             match self.present(api, ListParams::default()).await {
                 Ok((_, at)) => {
+                    // Some of these may be gone.
+                    versions.clear();
                     self.tell(Change::Objects).await?;
                     course.at = Some(at);
                 }
@@ -187,8 +198,6 @@ impl Feed {
         let Some(mut watch) = self.begin(what, api, &WatchParams::default(), course).await else {
             return Ok(());
         };
-        // A status that is written changes neither: nothing follows from it.
-        let mut generations = HashMap::new();
         let mut is_told = true;
         loop {
             let heard = match is_told {
@@ -208,11 +217,11 @@ impl Feed {
                     self.inner.told.lock().hear(kind, &object);
                     let meta = object.metadata;
                     let version = (meta.uid, meta.generation);
-                    let before = generations.insert(meta.name, version.clone());
+                    let before = versions.insert(meta.name, version.clone());
                     is_told &= before.is_some_and(|before| before == version);
                 }
                 Heard::Gone(object) => {
-                    generations.remove(&object.metadata.name);
+                    versions.remove(&object.metadata.name);
                     is_told = false;
                 }
                 heard => {

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::ObjectKind;
 use tenure_engine::{AddRequest, Background};
+use tenure_kube::KubeOptions;
 use tenure_sim::pool;
-use tenure_store::Store as _;
+use tenure_store::{Change, Store as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::follow::{Pair, add, del, served};
-use crate::lab::{Lab, resource};
+use crate::lab::{Lab, options, resource};
 
 /// The columns of one object in `kubectl get -o wide`.
 type Row = BTreeMap<String, Value>;
@@ -185,6 +186,39 @@ async fn what_somebody_writes_over_a_status_comes_right() {
         let shown = scene.until_shown("ippools", "v4", &wanted);
         timeout(Duration::from_secs(16), shown).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_changes_is_no_changed_object_however_many_watches_have_begun_since() {
+    let lab = Lab::default();
+    let short = KubeOptions { watch_for: Duration::from_secs(1), ..options() };
+    let store = lab.store_with(lab.config(), short);
+    store.put_objects(vec![pool("v4", &json!({"cidr": "10.6.0.0/24"}))]).await.unwrap();
+    store.scan(&mut |_| ()).unwrap();
+    let mut changes = store.changes().unwrap();
+    // Each kind is followed from here on.
+    let mut begun = 0;
+    while begun < ObjectKind::ALL.len() {
+        begun += usize::from(changes.recv().await == Some(Change::Objects));
+    }
+    let api = lab.api("IPPool");
+    let mut objects_changed = async |patch: Value, is_status: bool| {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        match is_status {
+            true => api.patch_status("v4", &params, &patch).await.unwrap(),
+            false => api.patch("v4", &params, &patch).await.unwrap(),
+        };
+        let mut told = 0;
+        while let Ok(change) = timeout(Duration::from_secs(3), changes.recv()).await {
+            told += usize::from(change == Some(Change::Objects));
+        }
+        told
+    };
+    assert_eq!(objects_changed(json!({"spec": {"priority": 1}}), false).await, 1);
+    for free in ["7", "8"] {
+        assert_eq!(objects_changed(json!({"status": {"free": free}}), true).await, 0);
+    }
+    assert_eq!(objects_changed(json!({"spec": {"priority": 2}}), false).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
