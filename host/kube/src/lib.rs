@@ -1,7 +1,7 @@
 //! Kubernetes mode: custom resources, and the store on the Kubernetes API.
 //!
-//! What it is not: it decides nothing, as no store does. It remembers rows, but answers no question from memory that asks what
-//! stands in the store. The `api` and `node` witnesses come with the allocator.
+//! What it is not: it decides nothing, as no store and no witness does. It remembers rows and facts, but answers no question
+//! from memory that asks what stands in the store, or whether a holder is gone.
 //!
 //! ```text
 //! crds         the custom resources from core's own types, CEL rules, the guard on leases -> deploy/crds
@@ -12,8 +12,12 @@
 //! store/feed   what others change: watches of leases, objects and the ConfigMap (store/watch: one of them)
 //! store/set    several rows: taken in one order, undone if one is refused
 //! store/objects  pools, reservations and policies
+//! store/told   what operators see of them: when a status is written
 //! store/life   id and epoch, in one ConfigMap
 //! store/import an import that is all or nothing to whoever opens the store
+//! facts        pods, namespaces and nodes from watches, for pool selection and policies: fast, and perhaps some seconds old
+//! live         one read of what stands there now, which tells absent from not known
+//! witness      what the API says of nodes and owners, for reclaim: by live reads and fences alone
 //! leader       who of the allocators is asked first: a preference, by a Lease
 //! replicas     where the allocators are: EndpointSlices
 //! trust        Tenure's CA and its bundle; reviews of agents' tokens
