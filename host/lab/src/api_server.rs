@@ -116,6 +116,12 @@ impl ApiServer {
         self.server.as_ref()
     }
 
+    /// The process of etcd.
+    #[must_use]
+    pub fn etcd(&self) -> Option<&Daemon> {
+        self.etcd.as_ref()
+    }
+
     /// Kills etcd; what it answered stays on disk.
     pub fn kill_etcd(&mut self) {
         self.etcd = None;

@@ -6,6 +6,7 @@
 //! ```text
 //! api_server   ApiServer: starts both, waits until ready, gives a client configuration; kill and start again
 //! certificates a CA, a serving certificate and keys, made anew each time
+//! cluster      Tenure's manifests, nodes, and the right to speak as allocator or agent
 //! daemon       a process on a leash: it ends with the test, however the test ends
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod api_server;
 mod certificates;
+pub mod cluster;
 mod daemon;
 mod tools;
 

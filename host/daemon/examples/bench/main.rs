@@ -1,6 +1,8 @@
-//! The parts of `cargo xtask bench` that run inside one process: durable ADDs, one decision, cost by pool size.
+//! The parts of `cargo xtask bench` that need more than processes: durable ADDs, one decision, cost by pool size, and
+//! Kubernetes mode.
 //!
-//! It runs what the daemon runs: redb on a real disk with fsync, the kernel witness, the shipped Wasm policies.
+//! The first three run what the daemon runs inside this process: redb on a real disk with fsync, the kernel witness, the
+//! shipped Wasm policies. The last one starts a cluster of processes: see `cluster/mod.rs`.
 //! Each line of its output is one JSON object; `cargo xtask bench` makes the table.
 
 #![allow(
@@ -11,6 +13,7 @@
 )]
 
 mod adds;
+mod cluster;
 mod decisions;
 mod site;
 
@@ -35,6 +38,15 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let (which, folder, policies) =
         (args.next().unwrap(), args.next().unwrap(), args.next().unwrap());
+    if which == "cluster" {
+        let (bin, plugin) = (args.next().unwrap(), args.next().unwrap());
+        return cluster::run(&cluster::Built {
+            bin: bin.into(),
+            plugin: plugin.into(),
+            policies: policies.into(),
+            folder: folder.into(),
+        });
+    }
     let site = site::Folders { state: folder.into(), policies: policies.into() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

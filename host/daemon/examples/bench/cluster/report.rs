@@ -1,0 +1,249 @@
+//! The figures of all runs as lines of JSON, and in words, on standard error, what they depend on.
+
+use serde_json::json;
+
+use super::counters::{Kind, is_write};
+use super::story::{Phase, Run};
+use super::usage::Cpu;
+
+const ROLES: [&str; 6] = ["kube-apiserver", "etcd", "allocators", "agents", "plugins", "bench"];
+
+/// Figures of all runs, in the order in which they came up.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    case: String,
+    unit: &'static str,
+    ours: Vec<f64>,
+    peer: Option<(&'static str, Vec<f64>)>,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Takes in one run.
+    pub(crate) fn take(&mut self, run: Run) {
+        self.times(&run);
+        self.floors(&run);
+        self.calls(&run);
+        self.resources(&run);
+        self.safety(&run);
+        run.phases.iter().for_each(|phase| say(phase, &run));
+        say_limit(&run);
+        for (words, count) in &run.complaints {
+            eprintln!("    logs, {count} times: {words}");
+        }
+    }
+
+    fn row(
+        &mut self,
+        case: impl Into<String>,
+        unit: &'static str,
+        ours: f64,
+        peer: Option<(&'static str, f64)>,
+    ) {
+        let case = case.into();
+        if let Some(row) = self.rows.iter_mut().find(|row| row.case == case) {
+            row.ours.push(ours);
+            if let (Some((_, all)), Some((_, one))) = (&mut row.peer, peer) {
+                all.push(one);
+            }
+            return;
+        }
+        let peer = peer.map(|(name, one)| (name, vec![one]));
+        self.rows.push(Row { case, unit, ours: vec![ours], peer });
+    }
+
+    fn times(&mut self, run: &Run) {
+        let plugin = run.plugin.as_secs_f64();
+        let create = run.phase("create all").took.as_secs_f64();
+        let floors = [
+            ("create all", "raw + plugin", run.floor.create.as_secs_f64() + plugin),
+            ("rebuild all at once", "create", create),
+            ("nodes off and on", "create", create),
+            ("delete all", "raw + plugin", run.floor.replace.as_secs_f64() + plugin),
+        ];
+        for (name, peer, floor) in floors {
+            let phase = run.phase(name);
+            let case = format!("{name} ({})", run.variant);
+            self.row(case, "s", phase.took.as_secs_f64(), Some((peer, floor)));
+            for (verb, times) in [("ADD", &phase.adds), ("DEL", &phase.dels)] {
+                if !times.0.is_empty() {
+                    let case = |p: &str| format!("{name}, {verb} {p} ({})", run.variant);
+                    self.row(case("p50"), "ms", times.percentile(0.5), None);
+                    self.row(case("p99"), "ms", times.percentile(0.99), None);
+                }
+            }
+        }
+    }
+
+    fn floors(&mut self, run: &Run) {
+        let count = run.addresses();
+        let rate = |took: std::time::Duration| count / took.as_secs_f64();
+        let case = |what: &str| format!("{what} ({})", run.variant);
+        self.row(case("API server alone, create"), "objects/s", rate(run.floor.create), None);
+        self.row(case("API server alone, replace"), "objects/s", rate(run.floor.replace), None);
+        let plugin = run.pods as f64 / run.plugin.as_secs_f64();
+        self.row(case("plugin alone, VERSION"), "processes/s", plugin, None);
+    }
+
+    fn calls(&mut self, run: &Run) {
+        let ends = [("ADD", run.phase("create all")), ("DEL", run.phase("delete all"))];
+        for (verb, phase) in ends {
+            let leases = |resource: &str| resource.starts_with("ipleases");
+            let writes = phase.calls.sum(Kind::Requests, |r, verb| leases(r) && is_write(verb));
+            // Over all variants: it must be 1 in each.
+            self.row(
+                format!("iplease writes per address, {verb}"),
+                "writes",
+                writes / run.addresses(),
+                None,
+            );
+        }
+        let pods = run.pods as f64;
+        for (verb, phase) in ends {
+            let case = |what: &str| format!("{what} per {verb} ({})", run.variant);
+            let path = |resource: &str, verb: &str| on_path(resource) && verb != "WATCH";
+            let calls = phase.calls.sum(Kind::Requests, path);
+            self.row(case("API calls"), "calls", calls / pods, None);
+            for (what, kind) in [("bytes in", Kind::BytesIn), ("bytes out", Kind::BytesOut)] {
+                let bytes = phase.calls.sum(kind, path);
+                self.row(case(&format!("API {what}")), "bytes", bytes / pods, None);
+            }
+        }
+    }
+
+    fn resources(&mut self, run: &Run) {
+        for (verb, phase) in
+            [("ADD", run.phase("create all")), ("DEL", run.phase("delete all"))]
+        {
+            for role in ROLES {
+                let case = format!("CPU of {role} per {verb} ({})", run.variant);
+                self.row(case, "ms", phase.cpu.of(role) * 1e3 / run.pods as f64, None);
+            }
+        }
+        for role in ["allocators", "agents", "kube-apiserver", "etcd"] {
+            let (mean, max) = run.memory.of(role);
+            let case = |what: &str| format!("memory of {role}, {what} ({})", run.variant);
+            self.row(case("mean of one"), "MiB", mean, None);
+            self.row(case("most of one"), "MiB", max, None);
+        }
+    }
+
+    fn safety(&mut self, run: &Run) {
+        let sum = |count: fn(&Phase) -> usize| run.phases.iter().map(count).sum::<usize>() as f64;
+        self.row("failures", "pods", sum(|phase| phase.failures), None);
+        self.row("failed tries", "tries", sum(|phase| phase.failed_tries), None);
+        self.row("held twice", "addresses", run.held_twice.len() as f64, None);
+        self.row("recorded otherwise", "addresses", sum(|phase| phase.differing), None);
+        for twice in run.held_twice.iter().take(5) {
+            eprintln!("    HELD TWICE: {twice}");
+        }
+    }
+
+    /// One JSON object per line, medians of the runs.
+    pub(crate) fn print(&self) {
+        for row in &self.rows {
+            let ours = median(&row.ours);
+            let peer = row.peer.as_ref().map(|(_, all)| median(all));
+            println!(
+                "{}",
+                json!({
+                    "bench": "cluster", "case": row.case, "unit": row.unit, "ours": round(ours),
+                    "peer": peer.map(round), "peer_name": row.peer.as_ref().map(|(name, _)| name),
+                    "ratio": peer.map(|peer| round(ours / peer)), "runs": row.ours.len(),
+                    "min": round(row.ours.iter().copied().fold(f64::MAX, f64::min)),
+                    "max": round(row.ours.iter().copied().fold(0.0, f64::max)),
+                })
+            );
+        }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    fn phase(&self, name: &str) -> &Phase {
+        self.phases.iter().find(|phase| phase.name == name).unwrap()
+    }
+
+    fn addresses(&self) -> f64 {
+        (self.pods * self.variant.families()) as f64
+    }
+}
+
+/// What an ADD or a DEL may call; leaders, tokens, status and node leases are apart.
+fn on_path(resource: &str) -> bool {
+    matches!(resource, "ipleases" | "pods")
+}
+
+fn say(phase: &Phase, run: &Run) {
+    let pods = run.pods as f64;
+    let roles: Vec<String> = ROLES
+        .iter()
+        .map(|role| format!("{role} {:.1}", phase.cpu.of(role) * 1e3 / pods))
+        .collect();
+    eprintln!(
+        "    {}: {:.2} s, {}; CPU ms per pod: {}",
+        phase.name,
+        phase.took.as_secs_f64(),
+        busy(&phase.cpu, phase.took),
+        roles.join(", ")
+    );
+    eprintln!("      calls: {}", phase.calls.requests(on_path).join(", "));
+    eprintln!("      apart: {}", phase.calls.requests(|r| !on_path(r)).join(", "));
+    if phase.failed_tries > 0 || phase.differing > 0 {
+        eprintln!(
+            "      {} failed tries, {} failures, {} addresses recorded otherwise",
+            phase.failed_tries, phase.failures, phase.differing
+        );
+    }
+    phase.said.iter().for_each(|said| eprintln!("      {said}"));
+}
+
+fn busy(cpu: &Cpu, took: std::time::Duration) -> String {
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let all = cores * took.as_secs_f64();
+    let (ours, machine) = (cpu.ours() / all * 100.0, cpu.machine / all * 100.0);
+    format!("{cores} cores {ours:.0} % busy with it and {:.0} % with others", machine - ours)
+}
+
+/// In which part of the time of `create all` the API server had its share, and who had the rest.
+fn say_limit(run: &Run) {
+    let create = run.phase("create all");
+    let (addresses, pods) = (run.addresses(), run.pods as f64);
+    let server = |cpu: &Cpu| cpu.of("kube-apiserver") + cpu.of("etcd");
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    eprintln!(
+        "    alone: {:.2} s for {addresses} creates of {} bytes, {:.2} s for replaces, {:.1} ms of server CPU for both; {:.2} s for {pods} plugin processes; load {}",
+        run.floor.create.as_secs_f64(),
+        run.floor.bytes,
+        run.floor.replace.as_secs_f64(),
+        server(&run.floor_cpu) * 1e3 / addresses,
+        run.plugin.as_secs_f64(),
+        load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
+    );
+    let ours = create.cpu.ours().max(f64::MIN_POSITIVE);
+    let mut shares: Vec<(f64, &str)> =
+        ROLES.iter().map(|role| (create.cpu.of(role) / ours * 100.0, *role)).collect();
+    shares.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let shares: Vec<String> =
+        shares.iter().map(|(share, role)| format!("{role} {share:.0} %")).collect();
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let share = create.cpu.machine / (cores * create.took.as_secs_f64());
+    let what = if share > 0.85 { "CPU: all cores are busy" } else { "waiting: cores are idle" };
+    eprintln!("    what limits create: {what}; who takes the CPU: {}", shares.join(", "));
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn round(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
