@@ -33,7 +33,8 @@ pub fn resource(kind: &str) -> ApiResource {
 /// If something is refused.
 pub async fn install(client: &Client, deploy: &Path) {
     for name in ["kube-node-lease", "default"] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(client, namespace).await;
     }
     let (crds, rest) = (documents(&deploy.join("crds")), documents(&deploy.join("kubernetes")));
@@ -104,7 +105,11 @@ pub async fn create(client: &Client, object: Value) {
 /// If one is refused.
 pub async fn create_node(client: &Client, node: &str) {
     let labels = json!({"kubernetes.io/hostname": node});
-    create(client, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}})).await;
+    create(
+        client,
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}}),
+    )
+    .await;
     create(client, node_lease(node, 0)).await;
 }
 

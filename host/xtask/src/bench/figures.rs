@@ -73,8 +73,10 @@ pub(crate) fn machine(folder: &Path) -> anyhow::Result<()> {
 }
 
 pub(crate) fn table(figures: &[Figure]) {
+    // Those of a cluster say much in their names.
+    let wide = figures.iter().map(|figure| figure.case.chars().count()).fold(34, usize::max);
     println!(
-        "{:<12} {:<34} {:>12} {:>12} {:>8}  {:<16} {:>17}",
+        "{:<12} {:<wide$} {:>12} {:>12} {:>8}  {:<16} {:>17}",
         "BENCH", "CASE", "OURS", "PEER", "RATIO", "UNIT", "MIN - MAX (RUNS)"
     );
     for f in figures {
@@ -82,7 +84,7 @@ pub(crate) fn table(figures: &[Figure]) {
         let ratio = f.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         let span = format!("{:.1} - {:.1} ({})", f.min, f.max, f.runs);
         println!(
-            "{:<12} {:<34} {:>12.1} {:>12} {:>8}  {:<16} {:>17}",
+            "{:<12} {:<wide$} {:>12.1} {:>12} {:>8}  {:<16} {:>17}",
             f.bench, f.case, f.ours, peer, ratio, f.unit, span
         );
     }

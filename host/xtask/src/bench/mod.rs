@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: release builds, one run, side by side with what we compare against.
 
+mod cluster;
 mod figures;
 mod memory;
 mod processes;
@@ -13,7 +14,8 @@ use crate::{policies, sandbox, tools, workspace};
 use figures::Figure;
 
 /// All benchmarks, in the order in which they run.
-pub(crate) const ALL: [&str; 5] = ["process", "durable", "select", "pool-size", "memory"];
+pub(crate) const ALL: [&str; 6] =
+    ["process", "durable", "select", "pool-size", "memory", cluster::NAME];
 
 /// What the benchmarks run.
 pub(crate) struct Built {
@@ -23,7 +25,7 @@ pub(crate) struct Built {
     pub(crate) policies: PathBuf,
 }
 
-/// Runs the named benchmarks, or all.
+/// Runs the named benchmarks; all but the one of Kubernetes mode, which takes minutes, where none is named.
 pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
     for name in names {
         ensure!(
@@ -31,6 +33,9 @@ pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
             "no benchmark {name:?}; there are {}",
             ALL.join(", ")
         );
+    }
+    if names.iter().any(|name| name == cluster::NAME) {
+        tools::install_kubernetes()?;
     }
     let built = Built {
         tools: tools::install()?,
@@ -69,14 +74,19 @@ fn run_all(
     let mut all: Vec<Figure> = Vec::new();
     figures::machine(folder)?;
     for name in ALL {
-        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+        let is_wanted = match names {
+            [] => name != cluster::NAME,
+            names => names.iter().any(|wanted| wanted == name),
+        };
+        if !is_wanted {
             continue;
         }
         eprintln!("running {name} ...");
         let figures = match name {
             "process" => processes::run(built, folder)?,
             "memory" => memory::run(built, folder)?,
-            inside => inside_one_process(inside, built, folder)?,
+            cluster::NAME => cluster::run(built, folder)?,
+            inside => by_program(inside, built, folder, &[])?,
         };
         if json {
             figures.iter().for_each(|figure| println!("{}", figure.to_json()));
@@ -89,15 +99,19 @@ fn run_all(
     Ok(())
 }
 
-fn inside_one_process(
+/// Runs the benchmark program of the daemon; each line of its output is a figure.
+fn by_program(
     name: &str,
     built: &Built,
     folder: &std::path::Path,
+    more: &[&std::path::Path],
 ) -> anyhow::Result<Vec<Figure>> {
     let output = Command::new(built.bin.join("examples/bench"))
         .arg(name)
         .arg(folder)
         .arg(&built.policies)
+        .args(more)
+        .env("TENURE_TOOLS", &built.tools)
         .stderr(Stdio::inherit())
         .output()
         .context("running the benchmark program")?;

@@ -9,7 +9,7 @@ const READ: [(&str, Kind); 3] = [
     ("apiserver_response_sizes_sum{", Kind::BytesOut),
 ];
 
-/// What is counted.
+/// What is counted. Of answers only those to reads are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Requests,
@@ -71,7 +71,8 @@ impl Counters {
         let is_it = |((kind, resource, _), _): &(&Key, &f64)| {
             *kind == Kind::Requests && !resource.is_empty() && wanted(resource)
         };
-        let text = |((_, resource, verb), count): (&Key, &f64)| format!("{verb} {resource} {count}");
+        let text =
+            |((_, resource, verb), count): (&Key, &f64)| format!("{verb} {resource} {count}");
         self.0.iter().filter(is_it).map(text).collect()
     }
 }

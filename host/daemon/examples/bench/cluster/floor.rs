@@ -55,7 +55,9 @@ pub(crate) async fn measure(
         .unwrap();
     let replace = began.elapsed();
     stream::iter(&released)
-        .map(|object| async { leases.delete(&name(object), &DeleteParams::default()).await.map(drop) })
+        .map(|object| async {
+            leases.delete(&name(object), &DeleteParams::default()).await.map(drop)
+        })
         .buffer_unordered(width)
         .try_collect::<Vec<_>>()
         .await
@@ -83,6 +85,8 @@ fn at(template: &DynamicObject, address: IpAddr) -> DynamicObject {
 
 /// As a DEL leaves it.
 fn released(mut lease: DynamicObject) -> DynamicObject {
+    // The allocator sends none: without them the server keeps its own.
+    lease.metadata.managed_fields = None;
     lease.data["spec"]["state"] = "Released".into();
     lease.data["spec"]["released"] =
         serde_json::json!({"at": "2026-01-01T00:00:00.000Z", "proof": "none", "restSeconds": 120});

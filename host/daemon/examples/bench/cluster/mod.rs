@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! scale     how many pods, nodes, runs; which variants
-//! world     the processes and the fabric between them
+//! world     the processes and the fabric between them; process: one of ours
 //! pods      Pod objects in bulk        rooms     network namespaces in bulk
 //! plugin    one plugin process         kubelet   many of them, with retries
 //! ledger    who was answered what      counters  what the API server counted      usage  CPU and memory
@@ -20,6 +20,7 @@ mod kubelet;
 mod ledger;
 mod plugin;
 mod pods;
+mod process;
 mod report;
 mod rooms;
 mod scale;

@@ -109,17 +109,16 @@ impl Report {
             let path = |resource: &str, verb: &str| on_path(resource) && verb != "WATCH";
             let calls = phase.calls.sum(Kind::Requests, path);
             self.row(case("API calls"), "calls", calls / pods, None);
-            for (what, kind) in [("bytes in", Kind::BytesIn), ("bytes out", Kind::BytesOut)] {
+            // The server counts the bytes of its answers for reads only.
+            for (what, kind) in [("sent", Kind::BytesIn), ("read", Kind::BytesOut)] {
                 let bytes = phase.calls.sum(kind, path);
-                self.row(case(&format!("API {what}")), "bytes", bytes / pods, None);
+                self.row(case(&format!("API bytes {what}")), "bytes", bytes / pods, None);
             }
         }
     }
 
     fn resources(&mut self, run: &Run) {
-        for (verb, phase) in
-            [("ADD", run.phase("create all")), ("DEL", run.phase("delete all"))]
-        {
+        for (verb, phase) in [("ADD", run.phase("create all")), ("DEL", run.phase("delete all"))] {
             for role in ROLES {
                 let case = format!("CPU of {role} per {verb} ({})", run.variant);
                 self.row(case, "ms", phase.cpu.of(role) * 1e3 / run.pods as f64, None);
@@ -182,10 +181,8 @@ fn on_path(resource: &str) -> bool {
 
 fn say(phase: &Phase, run: &Run) {
     let pods = run.pods as f64;
-    let roles: Vec<String> = ROLES
-        .iter()
-        .map(|role| format!("{role} {:.1}", phase.cpu.of(role) * 1e3 / pods))
-        .collect();
+    let roles: Vec<String> =
+        ROLES.iter().map(|role| format!("{role} {:.1}", phase.cpu.of(role) * 1e3 / pods)).collect();
     eprintln!(
         "    {}: {:.2} s, {}; CPU ms per pod: {}",
         phase.name,
@@ -245,5 +242,6 @@ fn median(figures: &[f64]) -> f64 {
 }
 
 fn round(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
+    // Without the sign of a zero that came out of a sum of nothing.
+    (figure * 100.0).round() / 100.0 + 0.0
 }

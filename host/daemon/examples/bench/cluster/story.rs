@@ -91,7 +91,15 @@ pub(crate) fn tell(built: &Built, scale: &Scale, variant: Variant, report: &mut 
     let complaints = complaints.into_iter().collect();
     let pods = scale.pods;
     report.take(Run {
-        variant, pods, phases, plugin, floor, floor_cpu, memory, held_twice, complaints,
+        variant,
+        pods,
+        phases,
+        plugin,
+        floor,
+        floor_cpu,
+        memory,
+        held_twice,
+        complaints,
     });
 }
 

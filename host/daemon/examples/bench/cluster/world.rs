@@ -3,32 +3,29 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::json;
 use tenure_lab::cluster::{self, NAMESPACE};
 use tenure_lab::{ApiServer, Daemon, Options};
 use tokio::runtime::Runtime;
 
 use super::Built;
 use super::counters::Counters;
+use super::process::{Process, get};
 use super::rooms;
 use super::scale::{Scale, Variant};
 use super::usage::Roles;
 
 const ALLOCATORS: usize = 2;
-/// What must come to pass does so within this time also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// As often as a kubelet does it.
 const RENEWALS_APART: Duration = Duration::from_secs(10);
 /// Agents of a container network that is not there: theirs is point to point, one /30 for each node.
@@ -45,14 +42,6 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     folder: PathBuf,
     boots: usize,
-}
-
-/// A process of ours, running or not.
-struct Process {
-    daemon: Option<Daemon>,
-    program: PathBuf,
-    arguments: Vec<String>,
-    folder: PathBuf,
 }
 
 // === impl World ===
@@ -111,8 +100,7 @@ impl World {
         for number in 0..ALLOCATORS {
             let folder = self.folder.join(format!("a{number}"));
             let listen = format!("0.0.0.0:{}", free_port());
-            let more =
-                format!("[allocator]\nlisten = \"{listen}\"\nname = \"a{number}\"\n[log]\n{LOG}");
+            let more = format!("[allocator]\nlisten = \"{listen}\"\nname = \"a{number}\"\n");
             self.write_config(built, &folder, "tenure-allocator", &more);
             let config = folder.join("tenured.toml").display().to_string();
             let arguments = vec!["allocator".to_owned(), "--config".to_owned(), config];
@@ -124,7 +112,7 @@ impl World {
         }
         for allocator in &self.allocators {
             let socket = allocator.folder.join("admin.sock");
-            allocator.until("the allocator serves", || UnixStream::connect(&socket).is_ok());
+            allocator.until("the allocator serves", || socket.exists());
             allocator.until("the allocator serves all pools", || {
                 let pools = get(&socket, "/v1/pools");
                 let pools = pools["items"].as_array().cloned().unwrap_or_default();
@@ -149,7 +137,7 @@ impl World {
                 ports.iter().map(|port| format!("\"{FABRIC}.{number}.1:{port}\"")).collect();
             let path = |name: &str| folder.join(name).display().to_string();
             let more = format!(
-                "[agent]\nallocators = [{}]\ntoken = \"{}\"\nca = \"{}\"\n[cni]\nsocket = \"{}\"\nspool = \"{}\"\n[log]\n{LOG}",
+                "[agent]\nallocators = [{}]\ntoken = \"{}\"\nca = \"{}\"\n[cni]\nsocket = \"{}\"\nspool = \"{}\"\n",
                 allocators.join(", "),
                 path("token"),
                 path("ca.crt"),
@@ -214,8 +202,11 @@ impl World {
     pub(crate) fn power_on(&mut self) {
         self.boots += 1;
         let file = self.folder.join(format!("boot-{}", self.boots));
-        fs::write(&file, format!("{:08x}-b007-4000-8000-{:012x}\n", self.boots, std::process::id()))
-            .unwrap();
+        fs::write(
+            &file,
+            format!("{:08x}-b007-4000-8000-{:012x}\n", self.boots, std::process::id()),
+        )
+        .unwrap();
         if self.boots > 1 {
             let _ = rustix::mount::unmount(BOOT_ID, rustix::mount::UnmountFlags::DETACH);
         }
@@ -288,17 +279,8 @@ impl World {
     /// Warnings and errors in the logs, by their text without particulars, with their count.
     pub(crate) fn complaints(&self) -> BTreeMap<String, usize> {
         let mut found = BTreeMap::new();
-        for process in self.allocators.iter().chain(&self.agents) {
-            for line in process.log().lines() {
-                let Some((_, words)) =
-                    line.split_once(" WARN ").or_else(|| line.split_once("ERROR "))
-                else {
-                    continue;
-                };
-                // Fields follow the message as `name=value`.
-                let words = words.split_whitespace().take_while(|word| !word.contains('='));
-                *found.entry(words.collect::<Vec<_>>().join(" ")).or_default() += 1;
-            }
+        for words in self.allocators.iter().chain(&self.agents).flat_map(Process::complaints) {
+            *found.entry(words).or_default() += 1;
         }
         found
     }
@@ -322,42 +304,6 @@ impl Drop for World {
     }
 }
 
-const LOG: &str = "level = \"info\"\n";
-
-// === impl Process ===
-
-impl Process {
-    fn launch(&mut self) {
-        let log = self.folder.join("log");
-        self.daemon = Some(Daemon::start(&self.program, &self.arguments, &log));
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    fn port(&self) -> String {
-        let listen = fs::read_to_string(self.folder.join("listen")).unwrap();
-        listen.rsplit(':').next().unwrap_or_default().to_owned()
-    }
-
-    fn check(&self) {
-        let runs = self.daemon.as_ref().is_some_and(Daemon::is_running);
-        let last = || self.daemon.as_ref().map(Daemon::last_words).unwrap_or_default();
-        assert!(runs, "{} ended:\n{}", self.folder.display(), last());
-    }
-
-    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done() {
-            self.check();
-            let last = || self.daemon.as_ref().map(Daemon::last_words).unwrap_or_default();
-            assert!(Instant::now() < deadline, "waited in vain until {what}:\n{}", last());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
 /// The namespace of a node, and the cable to where the allocators are.
 fn link(number: usize, node: &str) {
     let (here, there) = (format!("to-{node}"), "eth0");
@@ -374,19 +320,4 @@ fn link(number: usize, node: &str) {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// What the admin API answers; null before it serves.
-fn get(socket: &Path, path: &str) -> Value {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(socket)?;
-        // HTTP/1.0: the body comes as it is, and ends with the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().unwrap_or_default();
-    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
-    serde_json::from_slice(answer.get(body..).unwrap_or_default()).unwrap_or(Value::Null)
 }
