@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 /// Metrics that are read, and what a key of [`Counters`] calls them.
-const READ: [(&str, Kind); 3] = [
+const READ: [(&str, Kind); 5] = [
+    ("apiserver_flowcontrol_request_wait_duration_seconds_sum{", Kind::Waited),
+    ("apiserver_flowcontrol_request_wait_duration_seconds_count{", Kind::Queued),
     ("apiserver_request_total{", Kind::Requests),
     ("apiserver_request_body_size_bytes_sum{", Kind::BytesIn),
     ("apiserver_response_sizes_sum{", Kind::BytesOut),
@@ -15,6 +17,10 @@ pub(crate) enum Kind {
     Requests,
     BytesIn,
     BytesOut,
+    /// Seconds in the queues of priority and fairness, by flow schema in place of a resource.
+    Waited,
+    /// Requests that went through those queues.
+    Queued,
 }
 
 /// Resource (with its subresource) and verb of what was counted.
@@ -40,7 +46,8 @@ impl Counters {
                 rest.split('"').next()
             };
             // `resource="` stands in `subresource="`, too: the comma tells them apart.
-            let resource = label(",resource").or_else(|| label("{resource")).unwrap_or_default();
+            let resource = label(",resource").or_else(|| label("{resource"));
+            let resource = resource.or_else(|| label("flow_schema")).unwrap_or_default();
             let part = label("subresource").filter(|part| !part.is_empty());
             let resource =
                 part.map_or_else(|| resource.to_owned(), |part| format!("{resource}/{part}"));

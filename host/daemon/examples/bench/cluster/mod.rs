@@ -7,17 +7,18 @@
 //!
 //! ```text
 //! scale     how many pods, nodes, runs; which variants
-//! world     the processes and the fabric between them; process: one of ours
+//! world     server, allocators         nodes     agents, their network, their power     process   one of ours
 //! pods      Pod objects in bulk        rooms     network namespaces in bulk
 //! plugin    one plugin process         kubelet   many of them, with retries
 //! ledger    who was answered what      counters  what the API server counted      usage  CPU and memory
-//! floor     the API server by itself   story     the phases of one run            report rows and what limits them
+//! floor     the API server by itself   story     the phases of one run            report rows    words what limits them
 //! ```
 
 mod counters;
 mod floor;
 mod kubelet;
 mod ledger;
+mod nodes;
 mod plugin;
 mod pods;
 mod process;
@@ -26,6 +27,7 @@ mod rooms;
 mod scale;
 mod story;
 mod usage;
+mod words;
 mod world;
 
 use std::path::PathBuf;

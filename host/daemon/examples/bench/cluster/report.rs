@@ -1,12 +1,10 @@
-//! The figures of all runs as lines of JSON, and in words, on standard error, what they depend on.
+//! The figures of all runs, as lines of JSON.
 
 use serde_json::json;
 
 use super::counters::{Kind, is_write};
 use super::story::{Phase, Run};
-use super::usage::Cpu;
-
-const ROLES: [&str; 6] = ["kube-apiserver", "etcd", "allocators", "agents", "plugins", "bench"];
+use super::words::{self, ROLES, on_path};
 
 /// Figures of all runs, in the order in which they came up.
 #[derive(Default)]
@@ -31,11 +29,7 @@ impl Report {
         self.calls(&run);
         self.resources(&run);
         self.safety(&run);
-        run.phases.iter().for_each(|phase| say(phase, &run));
-        say_limit(&run);
-        for (words, count) in &run.complaints {
-            eprintln!("    logs, {count} times: {words}");
-        }
+        words::say(&run);
     }
 
     fn row(
@@ -138,9 +132,6 @@ impl Report {
         self.row("failed tries", "tries", sum(|phase| phase.failed_tries), None);
         self.row("held twice", "addresses", run.held_twice.len() as f64, None);
         self.row("recorded otherwise", "addresses", sum(|phase| phase.differing), None);
-        for twice in run.held_twice.iter().take(5) {
-            eprintln!("    HELD TWICE: {twice}");
-        }
     }
 
     /// One JSON object per line, medians of the runs.
@@ -165,74 +156,13 @@ impl Report {
 // === impl Run ===
 
 impl Run {
-    fn phase(&self, name: &str) -> &Phase {
+    pub(crate) fn phase(&self, name: &str) -> &Phase {
         self.phases.iter().find(|phase| phase.name == name).unwrap()
     }
 
-    fn addresses(&self) -> f64 {
+    pub(crate) fn addresses(&self) -> f64 {
         (self.pods * self.variant.families()) as f64
     }
-}
-
-/// What an ADD or a DEL may call; leaders, tokens, status and node leases are apart.
-fn on_path(resource: &str) -> bool {
-    matches!(resource, "ipleases" | "pods")
-}
-
-fn say(phase: &Phase, run: &Run) {
-    let pods = run.pods as f64;
-    let roles: Vec<String> =
-        ROLES.iter().map(|role| format!("{role} {:.1}", phase.cpu.of(role) * 1e3 / pods)).collect();
-    eprintln!(
-        "    {}: {:.2} s, {}; CPU ms per pod: {}",
-        phase.name,
-        phase.took.as_secs_f64(),
-        busy(&phase.cpu, phase.took),
-        roles.join(", ")
-    );
-    eprintln!("      calls: {}", phase.calls.requests(on_path).join(", "));
-    eprintln!("      apart: {}", phase.calls.requests(|r| !on_path(r)).join(", "));
-    if phase.failed_tries > 0 || phase.differing > 0 {
-        eprintln!(
-            "      {} failed tries, {} failures, {} addresses recorded otherwise",
-            phase.failed_tries, phase.failures, phase.differing
-        );
-    }
-    phase.said.iter().for_each(|said| eprintln!("      {said}"));
-}
-
-fn busy(cpu: &Cpu, took: std::time::Duration) -> String {
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    let all = cores * took.as_secs_f64();
-    let (ours, machine) = (cpu.ours() / all * 100.0, cpu.machine / all * 100.0);
-    format!("{cores} cores {ours:.0} % busy with it and {:.0} % with others", machine - ours)
-}
-
-/// In which part of the time of `create all` the API server had its share, and who had the rest.
-fn say_limit(run: &Run) {
-    let create = run.phase("create all");
-    let (addresses, pods) = (run.addresses(), run.pods as f64);
-    let server = |cpu: &Cpu| cpu.of("kube-apiserver") + cpu.of("etcd");
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    eprintln!(
-        "    alone: {:.2} s for {addresses} creates of {} bytes, {:.2} s for replaces, {:.1} ms of server CPU for both; {:.2} s for {pods} plugin processes; load {}",
-        run.floor.create.as_secs_f64(),
-        run.floor.bytes,
-        run.floor.replace.as_secs_f64(),
-        server(&run.floor_cpu) * 1e3 / addresses,
-        run.plugin.as_secs_f64(),
-        load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
-    );
-    let ours = create.cpu.ours().max(f64::MIN_POSITIVE);
-    let mut shares: Vec<(f64, &str)> =
-        ROLES.iter().map(|role| (create.cpu.of(role) / ours * 100.0, *role)).collect();
-    shares.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let shares: Vec<String> =
-        shares.iter().map(|(share, role)| format!("{role} {share:.0} %")).collect();
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    let share = create.cpu.machine / (cores * create.took.as_secs_f64());
-    let what = if share > 0.85 { "CPU: all cores are busy" } else { "waiting: cores are idle" };
-    eprintln!("    what limits create: {what}; who takes the CPU: {}", shares.join(", "));
 }
 
 fn median(figures: &[f64]) -> f64 {
