@@ -1,7 +1,9 @@
 //! Tasks of the repository: `cargo xtask TASK`. One module per task.
 
 mod bench;
+mod cluster;
 mod demo;
+mod e2e;
 mod mutants;
 mod policies;
 mod reach;
@@ -44,6 +46,22 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// A real Kubernetes on this machine, with Tenure in it: three nodes, pods on macvlan, a pool of 60 addresses.
+    Cluster {
+        #[command(subcommand)]
+        verb: cluster::Verb,
+    },
+    /// Plays what happens to clusters in a real Kubernetes: rebuilds, power cuts, partitions, kills.
+    E2e {
+        /// create, rebuild, stateful, power-cut, all-off, partition, kills, empty; all without any.
+        names: Vec<String>,
+        /// Takes tenured, plugin and policies as they stand in the target folder.
+        #[arg(long)]
+        no_build: bool,
+        /// Leaves the cluster up.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Installs the foreign tools that tests and demo need into `target/tools/bin`.
     Tools,
     /// One end of the demo's reachability check.
@@ -61,6 +79,8 @@ fn main() -> anyhow::Result<()> {
         Task::Test { arguments } => test::run(&arguments),
         Task::Mutants { names } => mutants::run(&names),
         Task::Bench { names, json } => bench::run(&names, json),
+        Task::Cluster { verb } => cluster::run(verb),
+        Task::E2e { names, no_build, keep } => e2e::run(&names, no_build, keep),
         Task::Tools => {
             tools::install()?;
             tools::install_kubernetes().map(|folder| println!("{}", folder.display()))

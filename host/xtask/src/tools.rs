@@ -61,7 +61,7 @@ pub(crate) fn install_kubernetes() -> anyhow::Result<PathBuf> {
 }
 
 /// Without them the API server says that it is version 0.0.0, and compares feature versions with that.
-fn link_flags() -> String {
+pub(crate) fn link_flags() -> String {
     let mut parts = KUBERNETES_VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let at = "k8s.io/component-base/version";
