@@ -17,16 +17,18 @@ pub(super) fn create(world: &mut World) -> anyhow::Result<()> {
     world.settled(POOL, 120).map(|_| ())
 }
 
-/// Sixty pods, whatever was before.
+/// Sixty pods: with a StatefulSet among them if there was one, because its addresses are kept for it after its end.
 fn full(world: &mut World) -> anyhow::Result<State> {
-    world.kubectl(&["delete", "statefulset", "db", "--ignore-not-found"])?;
+    if State::read(&world.cluster)?.of("db").next().is_some() {
+        return mixed(world, POOL - STATEFUL);
+    }
     world.workload("Deployment", "web", POOL)?;
     world.settled(POOL, 180)
 }
 
 pub(super) fn rebuild(world: &mut World) -> anyhow::Result<()> {
     let before = full(world)?.uids();
-    world.kubectl(&["delete", "pods", "--all", "--wait=false"])?;
+    world.delete_all_pods()?;
     let after = world.until("all are new", 3 * MINUTE, |state| {
         state.is_settled(POOL) && state.uids().is_disjoint(&before)
     })?;
@@ -70,7 +72,7 @@ pub(super) fn kills(world: &mut World) -> anyhow::Result<()> {
     full(world)?;
     for what in ["kubelet", "containerd", "agent", "allocator"] {
         let before = full(world)?.uids();
-        world.kubectl(&["delete", "pods", "--all", "--wait=false"])?;
+        world.delete_all_pods()?;
         std::thread::sleep(Duration::from_secs(2));
         match what {
             "agent" => world.kill("n1", what)?,

@@ -113,8 +113,9 @@ spec:
         ))
     }
 
-    pub(crate) fn scale(&self, workload: &str, replicas: usize) -> anyhow::Result<()> {
-        self.kubectl(&["scale", workload, &format!("--replicas={replicas}")])
+    /// In one request: `kubectl delete --all` asks for one pod after the other, and takes a while.
+    pub(crate) fn delete_all_pods(&self) -> anyhow::Result<()> {
+        self.kubectl(&["delete", "--raw", "/api/v1/namespaces/default/pods"])
     }
 
     /// SIGKILL for a role of `tenured` on a node, by its pid inside the node.
