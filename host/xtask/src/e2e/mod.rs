@@ -79,12 +79,10 @@ pub(crate) fn run(names: &[String], no_build: bool, keep: bool) -> anyhow::Resul
     let built = cluster::build(no_build)?;
     let cluster = Cluster::of_this_machine();
     let outcome = cluster.up(&built).and_then(|()| play(&cluster, &chosen));
-    if outcome.is_err() {
-        let logs = workspace::target().join("e2e-logs");
-        match cluster.save_logs(&logs) {
-            Ok(()) => eprintln!("the logs are in {}", logs.display()),
-            Err(error) => eprintln!("the logs could not be kept: {error:#}"),
-        }
+    let logs = workspace::target().join("e2e-logs");
+    match cluster.save_logs(&logs) {
+        Ok(()) => println!("the logs are in {}", logs.display()),
+        Err(error) => eprintln!("the logs could not be kept: {error:#}"),
     }
     if keep {
         println!("the cluster is still up; end it by `cargo xtask cluster down`");
