@@ -9,9 +9,10 @@ make_fabric() {
   fabric ip link set lo up
   fabric ip addr add "$SERVICE_IP/32" dev lo
   local bridge
-  for bridge in "br-node $NODE_GATEWAY/$NODE_PREFIX" "br-pod $POD_GATEWAY/$POD_PREFIX"; do
+  for bridge in "br-node $NODE_GATEWAY/$NODE_PREFIX 02:00:00:00:00:01" "br-pod $POD_GATEWAY/$POD_PREFIX 02:00:00:00:00:02"; do
     set -- $bridge
-    fabric ip link add "$1" type bridge
+    # Without a MAC of its own a bridge takes one of its ports, and another when that port goes.
+    fabric ip link add "$1" address "$3" type bridge
     fabric ip addr add "$2" dev "$1"
     fabric ip link set "$1" up
   done

@@ -130,7 +130,7 @@ fn play_one(world: &mut World, scenario: &'static Scenario) -> Row {
     world.say(&format!("== {}: {}", scenario.name, scenario.shows));
     let (answers_before, doubles_before) = world.observer.report();
     let began = Instant::now();
-    let mut outcome = (scenario.play)(world);
+    let mut outcome = (scenario.play)(world).and_then(|()| world.hears_all());
     let (answers, doubles) = world.observer.report();
     let doubles = doubles.get(doubles_before.len()..).unwrap_or_default();
     for double in doubles {

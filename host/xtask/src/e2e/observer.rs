@@ -64,6 +64,13 @@ impl Observer {
         (seen.answers, seen.doubles.clone())
     }
 
+    /// Whether this address answered after that moment.
+    pub(crate) fn heard(&self, address: &str, after: Instant) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = address.parse().ok().and_then(|address: Ipv4Addr| seen.last.get(&address));
+        last.is_some_and(|(_, at)| *at > after)
+    }
+
     fn ask(&mut self, cluster: &Cluster, address: Ipv4Addr) -> anyhow::Result<()> {
         let mut command = cluster.in_fabric("arping");
         command.args(["-b", "-I", "br-pod", &address.to_string()]);

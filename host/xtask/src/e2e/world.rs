@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::observer::Observer;
 use super::state::State;
-use crate::cluster::{Cluster, PAUSE};
+use crate::cluster::{Cluster, PAUSE, until};
 
 /// Looks are so far apart: each costs the API server a list of everything.
 const LOOKS_APART: Duration = Duration::from_millis(700);
@@ -79,6 +79,23 @@ impl World {
     pub(crate) fn settled(&mut self, pods: usize, patience: u64) -> anyhow::Result<State> {
         let what = format!("{pods} pods run, each with its own lease,");
         self.until(&what, Duration::from_secs(patience), |state| state.is_settled(pods))
+    }
+
+    /// Until every pod that is ready answers on its address: who hears nothing sees no double either.
+    pub(crate) fn hears_all(&self) -> anyhow::Result<()> {
+        let since = Instant::now();
+        let state = State::read(&self.cluster)?;
+        let mut silent = Vec::new();
+        let is_heard = || {
+            let pods = state.pods.iter().filter(|pod| pod.is_ready && !pod.is_ending);
+            silent = pods
+                .map(|pod| pod.address.clone())
+                .filter(|address| !self.observer.heard(address, since))
+                .collect();
+            Ok(silent.is_empty())
+        };
+        until("the observer hears every pod", Duration::from_secs(15), is_heard)
+            .with_context(|| format!("silent: {silent:?}"))
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
