@@ -58,7 +58,10 @@ pub(super) fn partition(world: &mut World) -> anyhow::Result<()> {
     world.cluster.node(&["heal", NODE, "eth0"])?;
     world.say("healed");
     outcome?;
-    world.settled(POOL - ROOM, 240).map(|_| ())
+    let after = world.settled(POOL - ROOM, 240)?;
+    // Nobody needs them now. That they can be had again is what the next scenario that fills the pool shows.
+    world.say(&format!("{} addresses are still in quarantine", after.quarantined()));
+    Ok(())
 }
 
 fn cut_off(world: &mut World) -> anyhow::Result<()> {

@@ -61,14 +61,18 @@ impl State {
         self.leases.iter().filter(|lease| lease.state == "Bound").count()
     }
 
-    /// So many pods, all of them ready, on addresses of their own that the leases say are theirs, and nothing besides.
+    /// How many addresses are in quarantine.
+    pub(crate) fn quarantined(&self) -> usize {
+        self.leases.iter().filter(|lease| lease.state == "Quarantined").count()
+    }
+
+    /// So many pods, all of them ready, on addresses of their own that the leases say are theirs, and nothing else is held.
     pub(crate) fn is_settled(&self, pods: usize) -> bool {
         self.nodes.values().all(|ready| *ready)
             && self.pods.len() == pods
             && self.pods.iter().all(|pod| pod.is_ready && !pod.is_ending)
             && self.held() == pods
             && self.pods.iter().all(|pod| self.owns(pod))
-            && !self.leases.iter().any(|lease| lease.state == "Quarantined")
     }
 
     /// Whether the lease of its address is for this very pod.
