@@ -31,14 +31,10 @@ pub(crate) fn tenure(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
     let root = fresh(cluster, "tenure")?;
     let bin = root.join("usr/bin");
     std::fs::create_dir_all(bin.join("policies"))?;
-    for (program, name) in [(&built.daemon, "tenured"), (&built.cli, "tenure")] {
-        if !program.exists() && name == "tenure" {
-            continue;
-        }
-        // Debug information is most of a build for development, and every node unpacks the image.
-        workspace::run(
-            Command::new("strip").arg("--strip-debug").arg("-o").arg(bin.join(name)).arg(program),
-        )?;
+    strip(&built.daemon, &bin.join("tenured"))?;
+    // Only for whoever looks into a pod.
+    if built.cli.exists() {
+        strip(&built.cli, &bin.join("tenure"))?;
     }
     copy(&built.plugin, &bin.join("tenure-ipam"))?;
     for entry in std::fs::read_dir(&built.policies)? {
@@ -53,6 +49,11 @@ pub(crate) fn tenure(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
         copy(&library, &place)?;
     }
     pack(cluster, TENURE, &root, r#"{"Env":["PATH=/usr/bin"]}"#)
+}
+
+/// Debug information is most of a build for development, and every node unpacks the image.
+fn strip(program: &Path, to: &Path) -> anyhow::Result<()> {
+    workspace::run(Command::new("strip").arg("--strip-debug").arg("-o").arg(to).arg(program))
 }
 
 /// The image of a process that sleeps.

@@ -34,7 +34,7 @@ struct Row {
 }
 
 /// Each leaves 60 pods, or nothing; any can be the first.
-const SCENARIOS: [Scenario; 8] = [
+static SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "create",
         shows: "a Deployment of 60 in a pool of 60",
@@ -92,17 +92,16 @@ pub(crate) fn run(names: &[String], no_build: bool, keep: bool) -> anyhow::Resul
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
-    static ALL: [Scenario; 8] = SCENARIOS;
     for name in names {
         ensure!(
-            ALL.iter().any(|scenario| scenario.name == name),
+            SCENARIOS.iter().any(|scenario| scenario.name == name),
             "no scenario {name:?}; there are {}",
-            ALL.each_ref().map(|scenario| scenario.name).join(", ")
+            SCENARIOS.each_ref().map(|scenario| scenario.name).join(", ")
         );
     }
     let is_chosen =
         |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
-    Ok(ALL.iter().filter(is_chosen).collect())
+    Ok(SCENARIOS.iter().filter(is_chosen).collect())
 }
 
 fn play(cluster: &Cluster, scenarios: &[&'static Scenario]) -> anyhow::Result<()> {

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
-use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -20,6 +19,8 @@ use crate::workspace::run;
 const SAME_QUESTION: Duration = Duration::from_millis(500);
 /// Outside of the pool.
 const TRIAL: Ipv4Addr = Ipv4Addr::new(10, 201, 9, 9);
+/// The namespaces of the two who answer in the trial.
+const TRIAL_NAMES: [&str; 2] = ["tenure-e2e-t1", "tenure-e2e-t2"];
 
 /// All that ask. They end with it.
 pub(crate) struct Observer {
@@ -60,20 +61,21 @@ impl Observer {
 
     /// How many answers there were so far, and who answered where another did.
     pub(crate) fn report(&self) -> (u64, Vec<Double>) {
-        let seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = lock(&self.seen);
         (seen.answers, seen.doubles.clone())
     }
 
     /// Whether this address answered after that moment.
     pub(crate) fn heard(&self, address: &str, after: Instant) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = lock(&self.seen);
         let last = address.parse().ok().and_then(|address: Ipv4Addr| seen.last.get(&address));
         last.is_some_and(|(_, at)| *at > after)
     }
 
     fn ask(&mut self, cluster: &Cluster, address: Ipv4Addr) -> anyhow::Result<()> {
         let mut command = cluster.in_fabric("arping");
-        command.args(["-b", "-I", "br-pod", &address.to_string()]);
+        // An hour at most, should this process end without a chance to say so.
+        command.args(["-b", "-w", "3600", "-I", "br-pod", &address.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut asker = command.spawn().context("starting arping")?;
         let output = asker.stdout.take().context("the output of arping")?;
@@ -82,11 +84,7 @@ impl Observer {
         let read = move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Some(who) = answerer(&line) {
-                    seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).note(
-                        address,
-                        who,
-                        Instant::now(),
-                    );
+                    lock(&seen).note(address, who, Instant::now());
                 }
             }
         };
@@ -119,6 +117,10 @@ impl Seen {
     }
 }
 
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The MAC address of a line such as `Unicast reply from 10.201.1.7 [8A:1D:24:60:F1:0C]  0.6ms`.
 fn answerer(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once(" reply from ")?;
@@ -129,17 +131,15 @@ fn answerer(line: &str) -> Option<&str> {
 fn prove(cluster: &Cluster) -> anyhow::Result<()> {
     let outcome = see_trial(cluster);
     for name in TRIAL_NAMES {
-        let _ = run(std::process::Command::new("ip").args(["netns", "del", name]));
+        let _ = run(Command::new("ip").args(["netns", "del", name]));
     }
     outcome
 }
 
-const TRIAL_NAMES: [&str; 2] = ["tenure-e2e-t1", "tenure-e2e-t2"];
-
 fn see_trial(cluster: &Cluster) -> anyhow::Result<()> {
     for (number, name) in TRIAL_NAMES.iter().enumerate() {
         let port = format!("trial{number}");
-        run(std::process::Command::new("ip").args(["netns", "add", name]))?;
+        run(Command::new("ip").args(["netns", "add", name]))?;
         let peer = format!("/run/netns/{name}");
         let link = ["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &peer];
         run(cluster.in_fabric("ip").args(link))?;
@@ -148,7 +148,7 @@ fn see_trial(cluster: &Cluster) -> anyhow::Result<()> {
             &["addr", "add", &format!("{TRIAL}/16"), "dev", "eth0"][..],
             &["link", "set", "eth0", "up"],
         ] {
-            run(std::process::Command::new("ip").args(["-n", name]).args(arguments))?;
+            run(Command::new("ip").args(["-n", name]).args(arguments))?;
         }
     }
     let mut observer = Observer { askers: Vec::new(), seen: Arc::default() };
