@@ -55,7 +55,7 @@ impl Engine {
             }
         }
         let mut clear = true;
-        let mut blind = Vec::new();
+        let mut again_later = Vec::new();
         for (key, prior, need, look) in asked {
             let look = look.await.map_err(|e| EngineError::Bug {
                 what: format!("a probe ended without an answer: {e}"),
@@ -65,7 +65,11 @@ impl Engine {
                 (WireLook::Answered { mac }, _) => {
                     self.counters.probes_answered.one();
                     clear = false;
-                    self.quarantine(request, &choice, (key, prior, mac)).await?;
+                    match prior.filter(Slot::has_holder) {
+                        // It is in quarantine because its holder may live, and that is who answers: the record says so already.
+                        Some(prior) => again_later.push((key, prior.generation)),
+                        None => self.quarantine(request, &choice, (key, prior, mac)).await?,
+                    }
                 }
                 (WireLook::Blind { why }, Need::Required) => {
                     self.counters.probes_blind.one();
@@ -74,7 +78,7 @@ impl Engine {
                     }
                     tracing::warn!(address = %key, why, "an address in quarantine cannot be probed and stays there");
                     clear = false;
-                    blind.extend(prior.map(|prior| (key, prior.generation)));
+                    again_later.extend(prior.map(|prior| (key, prior.generation)));
                 }
                 (WireLook::Blind { why }, _) => {
                     self.counters.probes_blind.one();
@@ -89,7 +93,7 @@ impl Engine {
         drop(choice);
         let now = self.now();
         let mut state = self.state.lock();
-        for (key, generation) in blind {
+        for (key, generation) in again_later {
             state.ledger.note_probed(&key, generation, now);
         }
         Err(EngineError::Overtaken)

@@ -180,3 +180,22 @@ async fn the_add_and_the_del_of_a_quarantined_holder_work_on_its_row() {
     site.del("a").await;
     assert!(lease(&site, "10.0.0.1").await.is_released());
 }
+
+#[tokio::test]
+async fn a_quarantined_holder_who_answers_on_the_wire_stays_its_holder() {
+    let mut site = site("unproven").await;
+    site.add("a").await.unwrap();
+    site.add("b").await.unwrap();
+    quarantine_unfenced(&mut site, "10.0.0.1").await;
+    // Its node is cut off and its container lives.
+    site.kernel.be_silent(true);
+    site.wire.set_foreign(address("10.0.0.1"), true);
+    assert!(site.add_as(&on_macvlan(&site, "c")).await.is_err());
+    let taken = lease(&site, "10.0.0.1").await;
+    let unfenced = LeaseState::Quarantined { at: taken.bound_at, cause: QuarantineCause::Unfenced };
+    assert_eq!(taken.state, unfenced, "the record knows who that is");
+    site.kernel.be_silent(false);
+    assert_eq!(site.engine.sweep().await.unwrap().returned.len(), 1);
+    site.del("a").await;
+    assert_eq!(lease(&site, "10.0.0.1").await.state_name(), "Released");
+}

@@ -3,6 +3,7 @@
 //! Stop: no new CNI calls, the running ones end -> the spool ends -> the connections fall.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tenure_cni::{Service, Spool};
@@ -15,6 +16,10 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::run::{StopSignals, cni_options, notify};
 use crate::{spool, wiring};
+
+/// How long an ADD waits where its configuration does not say. A kubelet waits for minutes, and begins anew with another
+/// sandbox.
+const ADD_WAIT: Duration = Duration::from_secs(60);
 
 /// Serves the node until it is told to stop.
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -37,7 +42,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
         config.reclaim.sweep.0,
         agent.links().changes(),
     ));
-    let cni = Service::bind(cni_options(config), Arc::new(agent.clone()))?.start();
+    let options = tenure_cni::Options { add_wait: ADD_WAIT, ..cni_options(config) };
+    let cni = Service::bind(options, Arc::new(agent.clone()))?.start();
     let links = tokio::spawn(report(agent.links().changes(), agent.clone()));
 
     tracing::info!(cni = %config.cni.socket.display(), node = %node.name, "the agent serves");

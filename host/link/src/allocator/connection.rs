@@ -47,8 +47,9 @@ pub(super) async fn serve<V: Verbs, R: Reception>(
 ) {
     let stream = match timeout(desk.options.hello_within, secured).await {
         Ok(Ok(stream)) => stream,
+        // Also whoever only looks whether the port is open, as a readiness probe does.
         Ok(Err(error)) => {
-            return tracing::info!(%peer, %error, "a connection could not be secured");
+            return tracing::debug!(%peer, %error, "a connection could not be secured");
         }
         Err(_) => return tracing::info!(%peer, "a connection was not secured in time"),
     };

@@ -36,7 +36,7 @@ pub(super) fn manifests(cluster: &Cluster) -> anyhow::Result<()> {
     apply("crds")?;
     cluster.ask(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     apply("kubernetes")?;
-    // Its program does not have the command yet; the nodes have the plugin from their disk.
+    // The nodes have the plugin from their disk: the init step that installs it is not tried here yet.
     let without = r#"[{"op": "remove", "path": "/spec/template/spec/initContainers"}]"#;
     cluster.ask(&[
         "-n",
