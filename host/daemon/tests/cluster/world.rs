@@ -154,6 +154,18 @@ impl Cluster {
         self.served();
     }
 
+    /// Hundreds of writes that concern nobody.
+    pub fn write_much(&self) {
+        let maps = Api::<ConfigMap>::namespaced(self.client(), "default");
+        self.wait(async {
+            make(&self.client(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise", "namespace": "default"}})).await;
+            for count in 0..500 {
+                let patch = Patch::Merge(json!({"data": {"count": count.to_string()}}));
+                maps.patch("noise", &PatchParams::default(), &patch).await.unwrap();
+            }
+        });
+    }
+
     fn served(&self) {
         // Custom resources are served some moments later.
         until("leases are served", || {
