@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tenure_core::error::Kind;
 use tenure_core::lease::{Attachment, Netns, NodeRef};
 use tenure_core::ports::{NetnsLook, Question};
 use tenure_engine::{
@@ -17,7 +18,9 @@ use tokio::time::Instant;
 
 use super::links::Ask;
 use super::{Acknowledged, AgentError, Held, HeldAddress, Links, Options, Ports};
-use crate::messages::{AddCall, CheckCall, DelCall, FromAgent, GcCall, StatusCall, millis};
+use crate::messages::{
+    AddCall, CheckCall, DelCall, Failure, FromAgent, GcCall, StatusCall, millis,
+};
 
 /// CHECK, GC and STATUS of a follower are tried for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -173,8 +176,9 @@ impl Inner {
         };
         let times = (deadline, self.options.leader_patience);
         let answer = self.links.call("/v1/add", times, message).await;
-        if matches!(answer, Err(AgentError::Refused(_))) && !is_unsure {
-            // A refusal leaves nothing behind.
+        // A refusal leaves nothing behind, unless the store failed in the middle: then a part of a set may stand there.
+        let is_clean = |failure: &Failure| !matches!(failure.kind, Kind::Io | Kind::Bug);
+        if matches!(&answer, Err(AgentError::Refused(failure)) if is_clean(failure)) && !is_unsure {
             self.tried.lock().remove(&request.attachment);
         }
         answer
