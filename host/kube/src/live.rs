@@ -164,12 +164,6 @@ fn is_absence(error: &kube::Error, name: &str) -> bool {
         && status.details.as_ref().is_some_and(|details| details.name == name)
 }
 
-/// A quarter more or less, so that replicas do not knock in step.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(0) % 500;
-    pause.saturating_mul(750 + random) / 1000
-}
-
 #[cfg(test)]
 mod tests {
     use kube::core::Status;

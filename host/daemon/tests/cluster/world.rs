@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
 };
@@ -18,12 +17,13 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde_json::{Value, json};
+use tenure_lab::cluster::{
+    NAMESPACE, agent_token, create, create_node, install, node_lease, resource,
+};
 use tenure_lab::{ApiServer, Daemon, Options};
 use tokio::runtime::Runtime;
 
 use crate::lab::{Answer, Lab, netns, plugin, policies, run_plugin, until};
-
-pub const NAMESPACE: &str = "tenure-system";
 
 /// What all tests share. It is never dropped: what it started ends with the process.
 struct World {
@@ -72,7 +72,8 @@ impl World {
         let home = ["net", "mnt"]
             .map(|kind| OwnedFd::from(File::open(format!("/proc/thread-self/ns/{kind}")).unwrap()));
         let this = Self { runtime, server, _lab: lab, home };
-        this.runtime.block_on(async { install(&this.server.client()).await });
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        this.runtime.block_on(async { install(&this.server.client(), &deploy).await });
         this
     }
 
@@ -121,7 +122,10 @@ impl Cluster {
         }
         let folder = tempfile::tempdir().unwrap();
         let this = Self { world, folder, allocators: Vec::new(), agents: BTreeMap::new() };
-        this.wait(async { empty(&this.client(), this.allocator_client()).await });
+        this.wait(async {
+            let allocator = Client::try_from(this.world().server.allocator_config()).unwrap();
+            empty(&this.client(), allocator).await;
+        });
         this
     }
 
@@ -158,7 +162,7 @@ impl Cluster {
     pub fn write_much(&self) {
         let maps = Api::<ConfigMap>::namespaced(self.client(), "default");
         self.wait(async {
-            make(&self.client(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise", "namespace": "default"}})).await;
+            create(&self.client(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise", "namespace": "default"}})).await;
             for count in 0..500 {
                 let patch = Patch::Merge(json!({"data": {"count": count.to_string()}}));
                 maps.patch("noise", &PatchParams::default(), &patch).await.unwrap();
@@ -181,15 +185,6 @@ impl Cluster {
     pub fn client(&self) -> Client {
         let _inside = self.world().runtime.enter();
         self.world().server.client()
-    }
-
-    /// A client that may do everything and counts as the allocator: nobody else may write leases.
-    fn allocator_client(&self) -> Client {
-        let mut config = self.world().server.config();
-        let account = format!("system:serviceaccount:{NAMESPACE}:tenure-allocator");
-        config.auth_info.impersonate = Some(account);
-        config.auth_info.impersonate_groups = Some(vec!["system:masters".to_owned()]);
-        Client::try_from(config).unwrap()
     }
 
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
@@ -240,7 +235,7 @@ impl Cluster {
     pub fn start_allocator(&mut self, number: usize) {
         let folder = self.folder.path().join(format!("a{number}"));
         fs::create_dir_all(&folder).unwrap();
-        self.kubeconfig(&folder, "tenure-allocator");
+        self.write_kubeconfig(&folder, "tenure-allocator");
         if number == self.allocators.len() {
             let port = free_port();
             let mut text = self.common(&folder);
@@ -259,13 +254,12 @@ impl Cluster {
     pub fn add_node(&mut self, node: &str) {
         let folder = self.folder.path().join(node);
         fs::create_dir_all(&folder).unwrap();
-        self.kubeconfig(&folder, "tenure-agent");
-        self.wait(async {
+        self.write_kubeconfig(&folder, "tenure-agent");
+        let token = self.wait(async {
             let client = self.client();
-            make(&client, node_object(node)).await;
-            make(&client, node_lease(node, 0)).await;
+            create_node(&client, node).await;
+            agent_token(&client, node).await
         });
-        let token = self.token_of(&format!("agent-{node}"), node);
         fs::write(folder.join("token"), token).unwrap();
         let addresses: Vec<_> =
             self.allocators.iter().map(|a| format!("\"127.0.0.1:{}\"", a.port())).collect();
@@ -444,7 +438,7 @@ impl Cluster {
     pub fn remake_node(&self, node: &str) {
         let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(self.client());
         self.wait(nodes.delete(node, &DeleteParams::default().grace_period(0))).unwrap();
-        self.wait(async { make(&self.client(), node_object(node)).await });
+        self.wait(async { create_node(&self.client(), node).await });
     }
 
     /// A pod with its address.
@@ -505,53 +499,18 @@ impl Cluster {
         found.unwrap()
     }
 
+    /// With just the rights of a service account.
+    fn write_kubeconfig(&self, folder: &Path, account: &str) {
+        let config = self.world().server.kubeconfig(account);
+        fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
+    }
+
     fn common(&self, folder: &Path) -> String {
         format!(
             "stateDir = \"{0}/state\"\npolicyDir = \"{1}\"\n[admin]\nsocket = \"{0}/admin.sock\"\n[cluster]\nkubeconfig = \"{0}/kubeconfig\"\n",
             folder.display(),
             policies().display(),
         )
-    }
-
-    /// A kubeconfig with just the rights of a service account.
-    fn kubeconfig(&self, folder: &Path, account: &str) {
-        let server = &self.world().server;
-        let groups = [
-            "system:serviceaccounts",
-            "system:serviceaccounts:tenure-system",
-            "system:authenticated",
-        ];
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {
-                "server": format!("https://127.0.0.1:{}", server.port()),
-                "certificate-authority": server.folder().join("ca.crt")}}],
-            "users": [{"name": "lab", "user": {
-                "token": "lab", "as": format!("system:serviceaccount:{NAMESPACE}:{account}"), "as-groups": groups}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
-        });
-        fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
-    }
-
-    fn token_of(&self, pod: &str, node: &str) -> String {
-        self.wait(async {
-            let pods = Api::<Pod>::namespaced(self.client(), NAMESPACE);
-            let object = json!({
-                "metadata": {"name": pod},
-                "spec": {"nodeName": node, "serviceAccountName": "tenure-agent", "automountServiceAccountToken": false,
-                         "containers": [{"name": "agent", "image": "tenure"}]},
-            });
-            let object = serde_json::from_value(object).unwrap();
-            let made = pods.create(&PostParams::default(), &object).await.unwrap().metadata;
-            let request: TokenRequest = serde_json::from_value(json!({"metadata": {}, "spec": {
-                "audiences": ["tenure-allocator"], "expirationSeconds": 3600,
-                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": made.name, "uid": made.uid}}}))
-            .unwrap();
-            let accounts = Api::<ServiceAccount>::namespaced(self.client(), NAMESPACE);
-            let ask = PostParams::default();
-            let made = accounts.create_token_request("tenure-agent", &ask, &request).await;
-            made.unwrap().status.unwrap().token
-        })
     }
 }
 
@@ -635,77 +594,6 @@ pub fn time_until(what: &str, done: impl FnMut() -> bool) -> Duration {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn node_object(node: &str) -> Value {
-    let labels = json!({"kubernetes.io/hostname": node});
-    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}})
-}
-
-fn node_lease(node: &str, count: u64) -> Value {
-    json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {"name": node, "namespace": "kube-node-lease"},
-        "spec": {"holderIdentity": node, "renewTime": format!("2026-01-01T00:00:00.{count:06}Z")},
-    })
-}
-
-fn resource(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("tenure.dev", "v1alpha1", kind))
-}
-
-/// Creates an object of any kind, which may be there already.
-async fn make(client: &Client, object: Value) {
-    let text = |key: &str| object[key].as_str().unwrap().to_owned();
-    let version = text("apiVersion");
-    let (group, version) = version.split_once('/').unwrap_or(("", &version));
-    let kind = text("kind");
-    let mut resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
-    if kind == "ValidatingAdmissionPolicy" {
-        resource.plural = "validatingadmissionpolicies".to_owned();
-    }
-    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let dynamic: DynamicObject = serde_json::from_value(object.clone()).unwrap();
-    match api.create(&PostParams::default(), &dynamic).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => panic!("{object} was refused: {error}"),
-    }
-}
-
-/// Applies what operators apply.
-async fn install(client: &Client) {
-    let namespace =
-        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    make(client, namespace("kube-node-lease")).await;
-    make(client, namespace("default")).await;
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
-    for folder in ["crds", "kubernetes"] {
-        let mut files: Vec<_> =
-            fs::read_dir(deploy.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-            for document in
-                documents.into_iter().filter(|document| document["kind"] != "IPAMPolicy")
-            {
-                make(client, document).await;
-            }
-        }
-    }
-    for kind in ["IPPool", "IPReservation", "IPAMPolicy", "IPLease"] {
-        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while api.list(&ListParams::default()).await.is_err() {
-            assert!(Instant::now() < deadline, "{kind} is not served");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    make(client, json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}})).await;
 }
 
 /// Throws away what the test before has left.

@@ -16,19 +16,19 @@ use std::time::Duration;
 use futures_util::stream::{Stream, StreamExt as _};
 use kube::api::{WatchEvent, WatchParams};
 use kube::core::Request;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::FactsOptions;
 use super::strip::Slim as _;
 use super::view::{Kind, View};
-use crate::live::{Live, NoPage, jittered};
+use crate::live::{Live, NoPage};
+use crate::store::calls::jittered;
+use crate::store::watch::Pause;
 
 /// The server ends a watch after its time, with a bookmark shortly before. What is not ended so long after it is frozen.
 const OVERTIME: Duration = Duration::from_secs(5);
 /// A watch that ended so soon did not work: the next one waits.
 const SHORT: Duration = Duration::from_secs(1);
-/// Pauses before something is tried again: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// After so many watches in a row that did not work what there is is listed: the server may be one that went back in time,
 /// and wait for a version that it will reach in a month.
 const FRUITLESS: u32 = 8;
@@ -42,7 +42,7 @@ pub(super) struct Feed<K: Kind> {
     at: Option<u64>,
     /// Watches in a row of which nothing came, and which did not last.
     fruitless: u32,
-    pause: Duration,
+    pause: Pause,
 }
 
 /// How a watch ended.
@@ -57,7 +57,7 @@ enum End {
 
 impl<K: Kind> Feed<K> {
     pub(super) fn new(view: Arc<View<K>>, live: Live, options: FactsOptions) -> Self {
-        Self { view, live, options, at: None, fruitless: 0, pause: PAUSE.0 }
+        Self { view, live, options, at: None, fruitless: 0, pause: Pause::new() }
     }
 
     pub(super) async fn run(mut self) -> Infallible {
@@ -65,7 +65,7 @@ impl<K: Kind> Feed<K> {
             let Some(at) = self.at else {
                 self.at = self.list().await;
                 if self.at.is_none() {
-                    self.wait().await;
+                    self.pause.wait().await;
                 }
                 continue;
             };
@@ -73,9 +73,10 @@ impl<K: Kind> Feed<K> {
             let end = self.watch(at).await;
             if began.elapsed() < SHORT && self.at == Some(at) {
                 self.fruitless += 1;
-                self.wait().await;
+                self.pause.wait().await;
             } else {
-                (self.fruitless, self.pause) = (0, PAUSE.0);
+                self.fruitless = 0;
+                self.pause.end();
             }
             if let End::Lost(why) = end {
                 tracing::warn!(what = K::WHAT, why, "events were lost; all of it is listed");
@@ -95,7 +96,7 @@ impl<K: Kind> Feed<K> {
                 Ok(page) => {
                     let (items, version, more) = page.into_parts();
                     self.view.put(items);
-                    self.pause = PAUSE.0;
+                    self.pause.end();
                     if more.is_none() {
                         self.view.list_ends();
                         return parsed(&version);
@@ -106,7 +107,7 @@ impl<K: Kind> Feed<K> {
                 Err(NoPage::Unread(error)) => {
                     self.view.heard(false);
                     tracing::warn!(what = K::WHAT, %error, "facts cannot be listed");
-                    self.wait().await;
+                    self.pause.wait().await;
                 }
             }
         }
@@ -181,11 +182,6 @@ impl<K: Kind> Feed<K> {
             }
             self.at = Some(at);
         }
-    }
-
-    async fn wait(&mut self) {
-        sleep(jittered(self.pause)).await;
-        self.pause = self.pause.saturating_mul(2).min(PAUSE.1);
     }
 }
 

@@ -12,7 +12,7 @@ mod objects;
 mod rows;
 mod set;
 mod told;
-mod watch;
+pub(crate) mod watch;
 
 use std::collections::HashSet;
 use std::future::Future;

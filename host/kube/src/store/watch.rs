@@ -55,7 +55,7 @@ pub(super) enum Heard<K> {
 
 /// Pauses that grow, with jitter, until something succeeds.
 #[derive(Debug)]
-pub(super) struct Pause(Duration);
+pub(crate) struct Pause(Duration);
 
 // === impl Watch ===
 
@@ -155,18 +155,18 @@ impl<K: Watched> Watch<K> {
 // === impl Pause ===
 
 impl Pause {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(PAUSE.0)
     }
 
     /// Waits, and will wait longer the next time.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         sleep(jittered(self.0)).await;
         self.0 = self.0.saturating_mul(2).min(PAUSE.1);
     }
 
     /// Something succeeded.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.0 = PAUSE.0;
     }
 }

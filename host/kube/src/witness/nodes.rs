@@ -26,7 +26,8 @@ use super::reader::Reader;
 use super::silence::Rules;
 use super::table::Table;
 use crate::facts::Facts;
-use crate::live::{Live, Unread, jittered};
+use crate::live::{Live, Unread};
+use crate::store::calls::jittered;
 
 /// Settings of the witness.
 #[derive(Debug, Clone)]
