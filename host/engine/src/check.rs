@@ -76,8 +76,9 @@ impl Engine {
             if !dues.is_empty() && !dues.contains(&Some(Duration::ZERO)) {
                 let waiting = state.waiting.longest(&pools);
                 let due = dues.into_iter().flatten().min();
+                let counts = state.counts_of(&pools, now);
                 let waited = Duration::ZERO;
-                return Err(EngineError::Exhausted { family, pools, due, waiting, waited });
+                return Err(EngineError::Exhausted { family, pools, counts, due, waiting, waited });
             }
         }
         Ok(())

@@ -226,7 +226,8 @@ impl Choice {
                     let error = engine.exhausted(family, candidates.names(&pools), due);
                     let ranked = |family| candidates.names(&candidates.ranked(&ranking, family));
                     let pools = open.iter().map(ranked).collect();
-                    let shortage = Shortage { pools, exact: false, due, error };
+                    let may_probe = engine.may_probe(request);
+                    let shortage = Shortage { pools, exact: false, may_probe, due, error };
                     return Err(NoChoice::NotYet(Box::new(shortage)));
                 }
             }
@@ -249,7 +250,8 @@ impl From<EngineError> for NoChoice {
             EngineError::KeyHeld { kind: Kind::Retry, .. } => None,
             _ => return Self::Never(error),
         };
-        Self::NotYet(Box::new(Shortage { pools: Vec::new(), exact: true, due, error }))
+        let pools = Vec::new();
+        Self::NotYet(Box::new(Shortage { pools, exact: true, may_probe: false, due, error }))
     }
 }
 
@@ -260,8 +262,11 @@ impl Engine {
         pools: Vec<PoolName>,
         due: Option<Duration>,
     ) -> EngineError {
-        let waiting = self.state.lock().waiting.longest(&pools);
-        EngineError::Exhausted { family, pools, due, waiting, waited: Duration::ZERO }
+        let now = self.now();
+        let mut state = self.state.lock();
+        let waiting = state.waiting.longest(&pools);
+        let counts = state.counts_of(&pools, now);
+        EngineError::Exhausted { family, pools, counts, due, waiting, waited: Duration::ZERO }
     }
 
     /// Randomness for one decision, recorded with it.

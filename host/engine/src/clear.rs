@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tenure_core::lease::{AttemptId, Lease, LeaseKey, LeaseState, QuarantineCause};
 use tenure_core::ledger::{Hold, Slot, Status};
@@ -16,13 +15,12 @@ use tenure_store::{Row, Write};
 
 use crate::add::random;
 use crate::choose::Choice;
+use crate::engine::State;
 use crate::proof::is_unproved;
 use crate::{AddRequest, Engine, EngineError};
 
 /// So many other holders are asked as well, to know that the witness is heard.
 const MAX_CONTROLS: usize = 4;
-/// A holder that has its address for so long has surely brought it up.
-const CONTROL_AGE: Duration = Duration::from_secs(60);
 
 /// How much a probe matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +32,16 @@ enum Need {
     /// Only valid silence permits the address.
     Required,
 }
+
+// === impl State ===
+
+impl State {
+    pub(crate) fn may_be_probed(&self, pool: usize) -> bool {
+        self.ledger.pool(pool).is_some_and(|pool| pool.spec.probe != Probe::Never)
+    }
+}
+
+// === impl Engine ===
 
 impl Engine {
     /// The choice, if nobody answers for its addresses.
@@ -50,7 +58,7 @@ impl Engine {
         for hold in choice.holds.iter() {
             let need = self.need(hold);
             if need != Need::None {
-                let look = self.ask(request, &hold.key);
+                let look = self.ask(request, hold);
                 asked.push((hold.key.clone(), hold.prior, need, look));
             }
         }
@@ -99,16 +107,18 @@ impl Engine {
         Err(EngineError::Overtaken)
     }
 
+    /// Whether this ADD may be given an address that only a silent probe permits.
+    pub(crate) fn may_probe(&self, request: &AddRequest) -> bool {
+        request.link.is_some() && self.ports.wire.is_some()
+    }
+
     /// Those of the pools whose addresses may be probed for this ADD.
     pub(crate) fn probed(&self, request: &AddRequest, pools: &[usize]) -> Vec<usize> {
-        if request.link.is_none() || self.ports.wire.is_none() {
+        if !self.may_probe(request) {
             return Vec::new();
         }
         let state = self.state.lock();
-        let may = |pool: &usize| {
-            state.ledger.pool(*pool).is_some_and(|pool| pool.spec.probe != Probe::Never)
-        };
-        pools.iter().copied().filter(may).collect()
+        pools.iter().copied().filter(|pool| state.may_be_probed(*pool)).collect()
     }
 
     fn probe_setting(&self, key: &LeaseKey) -> Probe {
@@ -135,27 +145,27 @@ impl Engine {
     fn ask(
         self: &Arc<Self>,
         request: &AddRequest,
-        key: &LeaseKey,
+        hold: &Hold,
     ) -> tokio::task::JoinHandle<Result<WireLook, EngineError>> {
-        let (engine, link, key) = (self.clone(), request.link.clone(), key.clone());
+        let (engine, link) = (self.clone(), request.link.clone());
+        let (key, prior) = (hold.key.clone(), hold.prior);
         let node = Arc::new(self.node_of(request).clone());
         tokio::spawn(async move {
             let (Some(link), Some(wire)) = (link, engine.ports.wire.clone()) else {
                 let why = "this kind of network has no method to ask on the wire".to_owned();
                 return Ok(WireLook::Blind { why });
             };
-            let (gateway, controls) = engine.controls_for(&key);
+            let (gateway, controls) = engine.controls_for(&key, prior.as_ref());
             let question = WireQuestion { node, link, address: key.address, gateway, controls };
             engine.run(engine.probes.clone(), move |_| wire.probe(&question)).await
         })
     }
 
-    fn controls_for(&self, key: &LeaseKey) -> (Option<IpAddr>, Vec<IpAddr>) {
-        let now = self.now().moment;
+    fn controls_for(&self, key: &LeaseKey, prior: Option<&Slot>) -> (Option<IpAddr>, Vec<IpAddr>) {
         let state = self.state.lock();
         let Some(pool) = state.ledger.pool_of(key) else { return (None, Vec::new()) };
         let gateway = state.ledger.pool(pool).and_then(|pool| pool.spec.gateway);
-        (gateway, state.ledger.steady_holders(pool, CONTROL_AGE, now, MAX_CONTROLS))
+        (gateway, state.ledger.controls(pool, prior, MAX_CONTROLS))
     }
 
     /// Writes that a foreign machine has the address. A record needs a holder; that of a wire quarantine has no rights.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tenure_core::address::Family;
 use tenure_core::error::{Coded, Kind};
+use tenure_core::ledger::Counts;
 use tenure_core::name::PoolName;
 use tenure_core::objects::BadObject;
 use tenure_core::ports::PolicyRefusal;
@@ -36,13 +37,15 @@ pub enum EngineError {
         reason: String,
     },
     /// Nothing is free in the pools that were ranked.
-    #[error("no {family} address is free in {}{}{}; try later, or widen the pool", pools_text(pools),
-        waited_text(*.waited, *.waiting), due_text(*.due))]
+    #[error("no {family} address is free in {}{}{}{}; try later, or widen the pool", pools_text(pools),
+        counts_text(counts), waited_text(*.waited, *.waiting), due_text(*.due))]
     Exhausted {
         /// For which family.
         family: Family,
         /// The pools that were tried, in order.
         pools: Vec<PoolName>,
+        /// What their addresses are.
+        counts: Box<Counts>,
         /// When the next one comes free by time alone.
         due: Option<Duration>,
         /// How many others wait for one of them, at most.
@@ -218,6 +221,25 @@ fn pools_text(pools: &[PoolName]) -> String {
         [one] => format!("pool {one}"),
         many => format!("pools {}", many.join(", ")),
     }
+}
+
+/// Only what somebody can do something about, beside what is held anyway.
+fn counts_text(counts: &Counts) -> String {
+    let parts = [
+        (counts.resting, "resting after release"),
+        (counts.retained, "retained for workloads that may return"),
+        (counts.quarantined, "in quarantine"),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(" ({} held", counts.held);
+    for (count, what) in parts {
+        text.push_str(&format!(", {count} {what}"));
+    }
+    text.push(')');
+    text
 }
 
 fn waited_text(waited: Duration, waiting: usize) -> String {

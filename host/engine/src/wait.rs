@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::decision::Catalogue;
+use tenure_core::ledger::{Counts, Now};
 use tenure_core::name::PoolName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ pub(crate) struct Shortage {
     pub(crate) pools: Vec<Vec<PoolName>>,
     /// One certain address is wanted, not any of the pools.
     pub(crate) exact: bool,
+    /// What is in quarantine may serve as well, where a probe permits it.
+    pub(crate) may_probe: bool,
     /// When that one comes free, if time alone does it.
     pub(crate) due: Option<Duration>,
     /// The answer if nothing comes free.
@@ -158,13 +161,15 @@ impl Waiting {
 // === impl State ===
 
 impl State {
+    /// What the addresses of these pools are.
+    pub(crate) fn counts_of(&mut self, pools: &[PoolName], now: Now) -> Box<Counts> {
+        let indexes: Vec<_> = pools.iter().filter_map(|p| self.ledger.pool_named(p)).collect();
+        let counts = indexes.into_iter().map(|index| self.ledger.counts(index, now));
+        Box::new(counts.fold(Counts::default(), Counts::plus))
+    }
+
     /// When it is worth trying: now, or in so long, or only when woken.
-    fn turn_of(
-        &mut self,
-        ticket: Ticket,
-        shortage: &Shortage,
-        now: tenure_core::ledger::Now,
-    ) -> Option<Duration> {
+    fn turn_of(&mut self, ticket: Ticket, shortage: &Shortage, now: Now) -> Option<Duration> {
         if shortage.exact {
             return shortage.due;
         }
@@ -172,8 +177,14 @@ impl State {
         for family in &shortage.pools {
             let firsts = family.iter().filter(|pool| self.waiting.is_first(pool, Some(ticket)));
             let indexes: Vec<_> = firsts.filter_map(|pool| self.ledger.pool_named(pool)).collect();
-            let dues = indexes.into_iter().filter_map(|pool| self.ledger.next_due(pool, now));
-            turn = turn.max(dues.min()?);
+            let mut soonest: Option<Duration> = None;
+            for pool in indexes {
+                let due = self.ledger.next_due(pool, now);
+                let probes = shortage.may_probe && self.may_be_probed(pool);
+                let probe = if probes { self.ledger.next_probe(pool, now) } else { None };
+                soonest = soonest.into_iter().chain(due).chain(probe).min();
+            }
+            turn = turn.max(soonest?);
         }
         Some(turn)
     }
@@ -278,11 +289,14 @@ impl Place {
         let EngineError::Exhausted { family, pools, due, .. } = shortage.error else {
             return shortage.error;
         };
-        let state = self.engine.state.lock();
+        let now = self.engine.now();
+        let mut state = self.engine.state.lock();
         let longest = state.waiting.longest(shortage.pools.iter().flatten());
         // It is one of them itself.
         let waiting = longest.saturating_sub(1);
-        EngineError::Exhausted { family, pools, due, waiting, waited: self.since.elapsed() }
+        let counts = state.counts_of(&pools, now);
+        let waited = self.since.elapsed();
+        EngineError::Exhausted { family, pools, counts, due, waiting, waited }
     }
 }
 

@@ -12,13 +12,16 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tenure_core::judge::{ApiSays, NodeSays};
 use tenure_core::lease::{Generation, LeaseKey, Netns, NodeRef};
-use tenure_core::ports::{Census, Kernel, Question, Sight, WitnessError};
+use tenure_core::name::IfName;
+use tenure_core::ports::{Census, Kernel, Question, Sight, WireLink, WitnessError};
 use tenure_core::time::Clock as _;
 use tenure_engine::{
-    AddRequest, AgentCall, Caller, Claim, DelRequest, Engine, GcRequest, LeaseView, Options, Past,
-    Ports, SpoolInstant,
+    AddRequest, AgentCall, Caller, Claim, DelRequest, Engine, EngineError, GcRequest, LeaseView,
+    Options, Past, Ports, SpoolInstant,
 };
-use tenure_sim::{FakeKernel, Site, attachment, pod};
+use tenure_sim::{FakeKernel, Site, attachment, pod, start_add, until};
+
+type Answer = Result<Vec<IpAddr>, EngineError>;
 
 /// The kernels of some nodes, each with cookies of its own that begin at 1, and what is known of the nodes.
 #[derive(Default)]
@@ -58,7 +61,11 @@ struct Cluster {
 
 impl Cluster {
     async fn new() -> Self {
-        let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24", "cooldown": "0s"}))]).await;
+        Self::with_pool(json!({"cidr": "10.0.0.0/24", "cooldown": "0s"})).await
+    }
+
+    async fn with_pool(pool: serde_json::Value) -> Self {
+        let site = Site::new(&[("p", pool)]).await;
         let nodes = Arc::new(Nodes::default());
         let engine = engine_of(&site, &nodes);
         Self { site, nodes, engine }
@@ -77,11 +84,16 @@ impl Cluster {
     }
 
     async fn add(&self, name: &str, boot: &str, container: &str) -> IpAddr {
+        let request = self.request(name, boot, container);
+        self.engine.add(request).await.unwrap().addresses[0].address.addr()
+    }
+
+    fn request(&self, name: &str, boot: &str, container: &str) -> AddRequest {
         let node = node(name, boot);
         let kernel = self.nodes.kernels.lock()[&node.agent].clone();
         kernel.make(container);
         let netns = kernel.identify(&PathBuf::from(container)).ok();
-        let request = AddRequest {
+        AddRequest {
             caller: Caller::Agent(AgentCall {
                 node: Arc::new(node),
                 netns,
@@ -90,8 +102,27 @@ impl Cluster {
             }),
             owner: pod(container, &format!("uid-{container}")),
             ..self.site.request(container)
+        }
+    }
+
+    /// The one address of `n1` is in quarantine, for that node is lost; an ADD of `n2` that would have it began before.
+    async fn quarantined_under_a_waiter() -> (Self, tokio::task::JoinHandle<Answer>) {
+        let one = json!({"cidr": "10.0.0.0/29", "ranges": ["10.0.0.1"], "cooldown": "0s"});
+        let cluster = Self::with_pool(one).await;
+        cluster.hear("n1", "boot-1");
+        cluster.hear("n2", "boot-2");
+        cluster.add("n1", "boot-1", "c1").await;
+        let request = AddRequest {
+            link: Some(WireLink::Macvlan { parent: IfName::new("eth1").unwrap() }),
+            wait: Duration::from_secs(30),
+            ..cluster.request("n2", "boot-2", "c2")
         };
-        self.engine.add(request).await.unwrap().addresses[0].address.addr()
+        let waiter = start_add(&cluster.engine, request);
+        until(|| cluster.engine.waiting() == 1).await;
+        cluster.site.policies.verdict.lock().permits_unfenced = true;
+        cluster.nodes.says.lock().insert(agent("n1"), NodeSays::Lost);
+        *cluster.nodes.api.lock() = Some(ApiSays::Gone);
+        (cluster, waiter)
     }
 
     async fn view(&self, address: IpAddr) -> LeaseView {
@@ -114,7 +145,7 @@ fn engine_of(site: &Site, nodes: &Arc<Nodes>) -> Arc<Engine> {
         store: site.store.clone(),
         policies: site.policies.clone(),
         kernel: nodes.clone(),
-        wire: None,
+        wire: Some(site.wire.clone()),
         clock: site.clock.clone(),
     };
     let me = NodeRef { agent: "allocator".into(), ..NodeRef::default() };
@@ -215,6 +246,28 @@ async fn the_pod_of_a_lost_node_goes_to_quarantine_and_comes_back_when_its_node_
     cluster.nodes.says.lock().remove(&agent("n1"));
     cluster.engine.sweep().await.unwrap();
     assert_eq!(cluster.view(address).await.view, "held", "the partition healed, its holder lives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_gets_what_goes_to_quarantine_once_nobody_answers_for_it() {
+    let (cluster, waiter) = Cluster::quarantined_under_a_waiter().await;
+    assert_eq!(cluster.reclaim().await, 1);
+    until(|| waiter.is_finished()).await;
+    assert_eq!(waiter.await.unwrap().unwrap(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(cluster.site.wire.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantined_address_that_answers_is_asked_for_again_only_after_a_minute() {
+    let (cluster, waiter) = Cluster::quarantined_under_a_waiter().await;
+    let address = "10.0.0.1".parse().unwrap();
+    cluster.site.wire.set_foreign(address, true);
+    assert_eq!(cluster.reclaim().await, 1);
+    let error = waiter.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("pool p (0 held, 1 in quarantine) after 30 s"), "{error}");
+    let asked = cluster.site.wire.asked().len();
+    assert!((1..=2).contains(&asked), "asked {asked} times");
+    assert_eq!(cluster.view(address).await.view, "quarantined");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 //! Invariants: an address has at most one slot and one place (I1, I10); what rests is given only as
 //! DESIGN section 4 allows (I9); a restart begins every rest anew (I8).
 
+mod controls;
 mod news;
 mod nodes;
 mod slot;
@@ -188,6 +189,13 @@ impl Ledger {
         self.promote(pool, now);
         let stock = self.stocks.get(pool).filter(|stock| !stock.pool.spec.disabled)?;
         if stock.has_some() { Some(Duration::ZERO) } else { stock.next_due(now.moment) }
+    }
+
+    /// When an address of the pool that is in quarantine may be given after a silent probe: now, in so long, or none.
+    #[must_use]
+    pub fn next_probe(&self, pool: usize, now: Now) -> Option<Duration> {
+        let stock = self.stocks.get(pool).filter(|stock| !stock.pool.spec.disabled)?;
+        stock.next_probe(now.moment)
     }
 
     /// Reserves exactly this address.
@@ -433,25 +441,6 @@ impl Ledger {
         let spot = self.spot(key);
         self.drop_row(spot);
         self.insert_row(spot, slot, now);
-    }
-
-    /// Held addresses of the pool that were seen on a link and have been held for `least`: others that a probe may
-    /// ask for, to know that it is heard.
-    #[must_use]
-    pub fn steady_holders(
-        &self,
-        pool: usize,
-        least: Duration,
-        now: Moment,
-        limit: usize,
-    ) -> Vec<std::net::IpAddr> {
-        let pool = u32::try_from(pool).ok();
-        let steady = |entry: &Entry| match entry.slot.status {
-            Status::Bound { since, seen: true } => now.since(since) >= least,
-            _ => false,
-        };
-        let of_pool = self.rows.iter().filter(|(_, e)| e.stock == pool && steady(e));
-        of_pool.take(limit).map(|(spot, _)| spot.address).collect()
     }
 
     // === internals ===

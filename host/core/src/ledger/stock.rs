@@ -91,6 +91,21 @@ impl Counts {
         let parts = [self.free, self.held, self.resting, self.retained, self.quarantined];
         parts.iter().fold(0u128, |sum, part| sum.saturating_add(*part)) == self.size
     }
+
+    /// Those of two pools together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            size: self.size.saturating_add(other.size),
+            free: self.free.saturating_add(other.free),
+            held: self.held.saturating_add(other.held),
+            resting: self.resting.saturating_add(other.resting),
+            lingering: self.lingering.saturating_add(other.lingering),
+            retained: self.retained.saturating_add(other.retained),
+            quarantined: self.quarantined.saturating_add(other.quarantined),
+            out_of_range: self.out_of_range.saturating_add(other.out_of_range),
+        }
+    }
 }
 
 // === impl Place ===
@@ -218,6 +233,11 @@ impl Stock {
     /// A quarantined one that may be probed now.
     pub(super) fn choose_quarantined(&self, now: Moment) -> Option<u128> {
         self.probed.first().filter(|(from, _)| *from <= now).map(|(_, number)| *number)
+    }
+
+    /// When a quarantined one may be probed, if time alone brings that about.
+    pub(super) fn next_probe(&self, now: Moment) -> Option<Duration> {
+        self.probed.first().map(|(from, _)| from.since(now))
     }
 
     /// Whether there is one that needs no pressure.

@@ -438,3 +438,31 @@ fn another_boot_of_an_agent_proves_what_it_has_released() {
     assert!(is_proved(&ledger) && early(&mut ledger));
     assert_eq!(ledger.counts(0, at(1_000)), before, "no address came or went");
 }
+
+#[test]
+fn controls_of_a_probe_are_of_all_nodes_and_of_the_doubtful_one_last() {
+    let mut ledger =
+        ledger(&[("p", json!({"cidr": "10.0.0.0/28", "ranges": ["10.0.0.1-10.0.0.9"]}))]);
+    let mut held = |agent: &str, is_seen: bool| {
+        let hold = ledger.reserve(0, Want::Rested, at(0)).unwrap();
+        let lease = Lease { node: node(agent, "boot-1"), ..lease(&hold.key, "c1", 1) };
+        ledger.apply(&lease, 1, at(0));
+        if is_seen {
+            ledger.note_seen(&hold.key, Generation(1));
+        }
+        hold.key
+    };
+    let away: Vec<_> = (0..3).map(|_| held("away", true)).collect();
+    let _near: Vec<_> = [true, true, false].map(|is_seen| held("near", is_seen)).into();
+    held("far", true);
+    let asked = ledger.slot(&away[0]);
+    let controls = |last: Option<&Slot>, limit| {
+        let texts = ledger.controls(0, last, limit).into_iter().map(|one| one.to_string());
+        texts.collect::<BTreeSet<_>>()
+    };
+    let set = |last: &[u8]| last.iter().map(|n| format!("10.0.0.{n}")).collect::<BTreeSet<_>>();
+    let two = controls(asked.as_ref(), 2);
+    assert!(two.contains("10.0.0.7") && two.is_disjoint(&set(&[1, 2, 3])), "{two:?}");
+    assert_eq!(controls(asked.as_ref(), 3).len(), 3);
+    assert_eq!(controls(None, 9), set(&[1, 2, 3, 4, 5, 7]), "all that were seen, and no other");
+}
