@@ -13,7 +13,7 @@ use support::{Cluster, TOKEN};
 use tenure_core::error::Coded as _;
 use tenure_core::lease::NodeRef;
 use tenure_core::ports::{AddressLook, Kernel as _, NetnsLook, Question};
-use tenure_engine::{DelRequest, SpoolInstant, Verbs as _};
+use tenure_engine::{DelRequest, SpoolInstant, StatusRequest, Verbs as _};
 use tenure_link::agent::MAX_HELD;
 use tenure_link::messages::Seen;
 use tenure_sim::{Gate, attachment};
@@ -134,6 +134,25 @@ async fn a_del_without_an_allocator_says_at_once_that_the_plugin_shall_keep_it()
     let error = cluster.del("a").await.unwrap_err();
     assert_eq!(error.code(), "NO_ALLOCATOR");
     assert_eq!(cluster.agent.acknowledged().len(), 1, "the DEL is not done");
+}
+
+#[tokio::test]
+async fn status_fails_for_an_exhausted_pool_if_told_so_and_never_for_an_allocator_that_is_away() {
+    let mut cluster = Cluster::new(1).await;
+    let status = StatusRequest {
+        network: "net".parse().unwrap(),
+        pools: vec!["p".parse().unwrap()],
+        on_exhaustion: true,
+    };
+    assert!(cluster.agent.status(status.clone()).await.is_ok());
+    for container in ["a", "b", "c", "d"] {
+        cluster.add(container).await.unwrap();
+    }
+    let error = cluster.agent.status(status.clone()).await.unwrap_err();
+    assert_eq!(error.code(), "POOL_EXHAUSTED");
+    cluster.replicas[0].stop().await;
+    cluster.until(|cluster| !cluster.agent.links().is_up()).await;
+    assert!(cluster.agent.status(status).await.is_ok(), "it would take the node out of service");
 }
 
 #[tokio::test]

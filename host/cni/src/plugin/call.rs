@@ -11,10 +11,11 @@ use super::environment::Command;
 use crate::answer::{self, Failure};
 use crate::frame::{FrameError, Request, Response};
 
-/// How long a daemon that restarts is waited for.
-const CONNECT: Duration = Duration::from_secs(5);
-/// A STATUS is asked every few seconds and must answer in well under one.
-const CONNECT_STATUS: Duration = Duration::from_millis(300);
+/// How long a daemon that restarts is waited for: an agent's pod is replaced in so long. STATUS, too: its failure takes
+/// the node, and every pod on it, out of service, which no restart of ours is worth.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A DEL need not wait: it is kept on disk.
+const CONNECT_DEL: Duration = Duration::from_secs(5);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often a waiting plugin looks whether its parent lives.
@@ -50,10 +51,10 @@ impl Patience {
     pub(super) fn of(command: Command) -> Self {
         let (connect, answer) = match command {
             Command::Add => (CONNECT, ANSWER_ADD),
-            Command::Del => (CONNECT, ANSWER_DEL),
+            Command::Del => (CONNECT_DEL, ANSWER_DEL),
             Command::Check => (CONNECT, ANSWER_CHECK),
             Command::Gc => (CONNECT, ANSWER_GC),
-            Command::Status | Command::Version => (CONNECT_STATUS, ANSWER_STATUS),
+            Command::Status | Command::Version => (CONNECT, ANSWER_STATUS),
         };
         Self { connect, answer }
     }
