@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tenure_core::decision::{Catalogue, PoolFacts};
 use tenure_core::defaults::SWEEP;
-use tenure_core::lease::{Epoch, LeaseKey, NodeRef};
+use tenure_core::lease::{Epoch, Generation, LeaseKey, NodeRef};
 use tenure_core::ledger::{Ledger, Now, Print, Slot, Status};
 use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::{Object, PolicySource, PoolSpec, ReservationSpec, Resource};
@@ -89,6 +89,10 @@ pub struct Engine {
     pub(crate) resolving: tokio::sync::Mutex<()>,
     pub(crate) proofs: Proofs,
     pub(crate) suspicions: Mutex<Suspicions>,
+    /// Claims for which the store has begun a new life: not twice for one.
+    pub(crate) blamed: Mutex<HashSet<(LeaseKey, Generation)>>,
+    /// The store lacks rows that nobody deletes: it went back in time.
+    pub(crate) went_back: Notify,
     /// One sweep at a time: two would judge and write the same rows.
     pub(crate) sweeping: tokio::sync::Mutex<()>,
     /// Wakes the sweep ahead of its time.
@@ -167,6 +171,8 @@ impl Engine {
             locks: AttachmentLocks::default(),
             proofs: Proofs::default(),
             suspicions: Mutex::default(),
+            blamed: Mutex::default(),
+            went_back: Notify::new(),
             sweeping: tokio::sync::Mutex::default(),
             sweep_now: Notify::new(),
             ended: Notify::new(),

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::error::{Coded as _, Kind};
+use tenure_core::lease::LeaseKey;
+use tenure_core::ledger::{Ledger, Now, Slot, Status};
 use tenure_store::{Change, Row};
 
 use crate::policies::policies_of;
@@ -22,6 +24,8 @@ use crate::{Engine, EngineError};
 const CHANGES_AT_ONCE: usize = 256;
 /// Objects or a life that could not be read are tried again after so long.
 const TRIES_APART: Duration = Duration::from_secs(1);
+/// An ADD that failed halfway has long been cleared away.
+const OLD_HOLD: Duration = Duration::from_secs(300);
 
 /// What has changed and is not taken over yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +55,15 @@ impl Engine {
                     }
                 }
                 () = again => {}
+                () = self.went_back.notified() => {
+                    self.follow_back("it lacks leases that nobody deletes").await;
+                }
             }
             if let Some(at) = heard.iter().position(|change| *change == Change::WentBack) {
                 // What was heard before is of what is gone; what comes after must not be taken in before it is known what
                 // was held.
                 heard.drain(..=at);
-                self.follow_back().await;
+                self.follow_back("it is at an earlier revision than it was").await;
             }
             due.objects |= heard.contains(&Change::Objects);
             due.life |= heard.contains(&Change::Life);
@@ -85,6 +92,9 @@ impl Engine {
                 Change::Listed { revision, keys } => {
                     let mut gone = ledger.keys_where(|slot| slot.revision <= revision.0);
                     gone.retain(|key| !keys.contains(key));
+                    if self.is_impossible(ledger, &gone, now) {
+                        continue;
+                    }
                     for key in gone {
                         news += u64::from(ledger.hear_gone(&key, revision.0, now));
                     }
@@ -96,6 +106,22 @@ impl Engine {
             self.counters.heard.add(news);
             state.waiting.wake();
         }
+    }
+
+    /// Whether rows cannot be gone, as a list says: of an old hold nobody deletes the row, not even when it ends. Then the
+    /// store went back in time; nothing of that list counts, and the follower begins a new life. Rows of ADDs that
+    /// failed halfway are deleted, but soon.
+    pub(crate) fn is_impossible(&self, ledger: &Ledger, gone: &[LeaseKey], now: Now) -> bool {
+        let is_old = |slot: Slot| match slot.status {
+            Status::Bound { since, .. } => now.moment.since(since) >= OLD_HOLD,
+            _ => false,
+        };
+        let lost = gone.iter().find(|key| ledger.slot(key).is_some_and(is_old));
+        if let Some(address) = lost {
+            tracing::error!(%address, "the store has no lease any more for an address that is held");
+            self.went_back.notify_one();
+        }
+        lost.is_some()
     }
 
     /// Takes over objects and lives that are due; what could not be read stays due.
@@ -144,8 +170,8 @@ impl Engine {
 
     /// The store went back in time under this engine: it begins a new life, and nothing is given before it is known what
     /// is alive. Tried until it succeeds; meanwhile what was known goes on counting.
-    async fn follow_back(self: &Arc<Self>) {
-        while let Err(error) = self.begin_anew("it is at an earlier revision than it was").await {
+    async fn follow_back(self: &Arc<Self>, what: &str) {
+        while let Err(error) = self.begin_anew(what).await {
             tracing::error!(%error, code = error.code(), "the store went back in time, and a new life of it cannot be begun; it is tried again");
             tokio::time::sleep(TRIES_APART).await;
         }

@@ -174,6 +174,9 @@ impl Engine {
                     .keys_of_pool(index, |slot| slot.revision <= revision.0 && is_old(slot.status))
             });
             keys.retain(|key| !listed.contains(key));
+            if self.is_impossible(&state.ledger, &keys, now) {
+                return;
+            }
             state.ledger.rows_at(&keys, |_| true)
         };
         // A row that was written for a pool of another name is in no list of this one: only what is known to be of this

@@ -468,6 +468,26 @@ async fn a_store_that_went_back_under_a_running_engine_gives_no_live_address_awa
     assert_eq!(scene.row(address).await.lease.state_name(), "Quarantined");
 }
 
+#[tokio::test]
+async fn a_list_without_the_lease_of_an_old_hold_is_that_of_a_store_that_went_back() {
+    let scene = Scene::new(3, "0s").await;
+    let address = scene.added("a").await.unwrap()[0];
+    scene.site.kernel.put_on_link("a", address);
+    scene.site.clock.pass(Duration::from_secs(301));
+    let young = scene.added("b").await.unwrap()[0];
+    let epoch = scene.engine.epoch();
+    // An ADD that failed halfway leaves none.
+    scene.delete_row(young).await;
+    scene.tell_list().await;
+    assert_eq!((scene.engine.epoch(), scene.held()), (epoch, 1));
+    scene.delete_row(address).await;
+    scene.tell_list().await;
+    until(|| scene.engine.epoch() > epoch).await;
+    let other = scene.added("c").await.unwrap()[0];
+    assert_ne!(other, address);
+    assert_eq!(scene.row(address).await.lease.state_name(), "Quarantined");
+}
+
 /// The policy `mine` in this version.
 fn policy(version: &str) -> Object {
     let spec = json!({"source": {"bundled": "mine"}, "digest": Digest::of(version.as_bytes())});

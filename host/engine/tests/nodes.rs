@@ -333,12 +333,18 @@ async fn what_was_given_to_another_or_released_is_lost_and_what_the_store_forgot
     let lost = async |claim| cluster.engine.overtaken(vec![claim]).await.unwrap().len();
     assert_eq!(lost(claim("a", 1)).await, 0, "it is as the store says");
     assert_eq!(lost(claim("b", 1)).await, 1, "another one has it");
+    let epoch = cluster.engine.epoch();
     assert_eq!(lost(claim("b", 2)).await, 0, "the store knows of no hold so late: it went back");
+    let another = cluster.engine.epoch();
+    assert!(another > epoch, "a new life of the store begins");
+    assert_eq!(lost(claim("b", 2)).await, 0);
+    assert_eq!(cluster.engine.epoch(), another, "once for each claim");
     let unknown = Claim {
         key: LeaseKey { address: "10.0.0.200".parse().unwrap(), ..claim("a", 1).key },
         ..claim("a", 1)
     };
     assert_eq!(lost(unknown).await, 0, "the store knows of no hold at all");
+    assert!(cluster.engine.epoch() > another);
     cluster.engine.del(DelRequest::of(attachment("a"))).await.unwrap();
     assert_eq!(lost(claim("a", 1)).await, 1, "it was released");
     assert_eq!(lost(claim("a", 2)).await, 0, "in an earlier generation");

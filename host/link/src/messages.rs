@@ -119,6 +119,22 @@ pub struct StoreMark {
     pub epoch: u64,
     /// Its revision.
     pub revision: u64,
+    /// How often the allocators have counted it on; 0 from those who do not.
+    #[serde(default)]
+    pub ticks: u64,
+}
+
+// === impl StoreMark ===
+
+impl StoreMark {
+    /// Whether it is less far than it was when `seen` was said.
+    #[must_use]
+    pub fn is_behind(&self, seen: &Self) -> bool {
+        self.store != seen.store
+            || self.epoch < seen.epoch
+            || (self.epoch == seen.epoch
+                && (self.revision < seen.revision || self.ticks < seen.ticks))
+    }
 }
 
 /// Who an allocator is.
@@ -325,6 +341,24 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_is_behind_by_its_revision_or_its_count_within_one_life() {
+        let mark =
+            |epoch, revision, ticks| StoreMark { store: "a".to_owned(), epoch, revision, ticks };
+        let seen = mark(2, 10, 5);
+        for (now, is_behind) in [
+            (mark(2, 10, 5), false),
+            (mark(2, 9, 5), true),
+            // Restored, and others have written much since.
+            (mark(2, 99, 4), true),
+            (mark(3, 1, 1), false),
+            (mark(1, 99, 99), true),
+            (StoreMark { store: "b".to_owned(), ..mark(2, 99, 99) }, true),
+        ] {
+            assert_eq!(now.is_behind(&seen), is_behind, "{now:?}");
+        }
+    }
 
     #[test]
     fn both_sides_take_the_highest_version_that_both_speak() {

@@ -5,6 +5,7 @@
 //! end -> the store ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Client;
@@ -24,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
 use super::reception::Doorway;
@@ -36,6 +38,9 @@ use crate::{metrics, wiring};
 
 /// Looks of agents take as long as the network does: many may wait at once.
 const JOBS: usize = 64;
+/// The store is counted on so often: a backup of etcd that is younger than this may be restored unnoticed, where its
+/// revision has grown beyond what was seen.
+const COUNTS_APART: Duration = Duration::from_secs(5);
 
 /// What the parts of an allocator share.
 struct Cluster {
@@ -55,7 +60,7 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let cluster = build_cluster(config, api.clone()).await?;
     let options =
         KubeOptions { namespace: config.cluster.namespace.clone(), ..KubeOptions::default() };
-    let store: Arc<dyn Store> = Arc::new(KubeStore::open(api, options).await?);
+    let store = Arc::new(KubeStore::open(api, options).await?);
     cluster.facts.ready().await;
     let engine = build_engine(config, &cluster, store.clone()).await?;
     let mut background = Background::start_following(&engine);
@@ -72,7 +77,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut leader = leadership.watch();
     let (says, leads) = watch::channel(None);
     let agents =
-        serve_agents(config, &cluster, (&engine, store), (accept(&authority), leads)).await?;
+        serve_agents(config, &cluster, (&engine, store.clone()), (accept(&authority), leads))
+            .await?;
     let admin = metrics::allocator(config, &engine, cluster.sessions.clone())?.start();
 
     tracing::info!(agents = %config.allocator.listen, identity = cluster.identity, "the allocator serves");
@@ -80,6 +86,7 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     tokio::select! {
         () = stop.wait() => {}
         () = follow_leader(&mut leader, &says, &mut background) => {}
+        () = count(&store, leadership.watch()) => {}
     }
     tracing::info!("the allocator stops");
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -171,7 +178,7 @@ async fn build_authority(config: &Config, cluster: &Cluster) -> anyhow::Result<A
 async fn serve_agents(
     config: &Config,
     cluster: &Cluster,
-    (engine, store): (&Arc<Engine>, Arc<dyn Store>),
+    (engine, store): (&Arc<Engine>, Arc<KubeStore>),
     ways: (Accept, watch::Receiver<Option<String>>),
 ) -> anyhow::Result<allocator::Handle> {
     let namespace = &config.cluster.namespace;
@@ -215,6 +222,21 @@ async fn follow_leader(
         says.send_replace(now.holder);
         if leader.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Counts the store on while this replica leads.
+async fn count(store: &KubeStore, leader: watch::Receiver<Leader>) {
+    let mut interval = tokio::time::interval(COUNTS_APART);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if !leader.borrow().is_me {
+            continue;
+        }
+        if let Err(error) = store.tick().await {
+            tracing::warn!(%error, "the store could not be counted on; it is tried again");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tenure_core::error::Kind;
 use tenure_core::lease::{Attachment, LeaseKey, NodeRef, Owner, OwnerKind};
 use tenure_engine::{Engine, Facts as OwnerFacts};
-use tenure_kube::{Facts, NodeWitness, PodFacts, ReviewError, Reviewer, Texts};
+use tenure_kube::{Facts, KubeStore, NodeWitness, PodFacts, ReviewError, Reviewer, Texts};
 use tenure_link::allocator::Reception;
 use tenure_link::messages::{AddCall, Claim, Failure, Hello, StoreMark};
 use tenure_store::{Identity, Selection, Store};
@@ -20,7 +20,7 @@ pub(crate) struct Doorway {
     pub(crate) facts: Arc<Facts>,
     pub(crate) nodes: Arc<NodeWitness>,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<KubeStore>,
     /// One agent's word at a time: the second finds what the first one brought about.
     pub(crate) checking: tokio::sync::Mutex<()>,
 }
@@ -54,26 +54,23 @@ impl Doorway {
     /// Whether the store is less far than an agent has seen it: then etcd was restored while no allocator was there to notice.
     async fn check_history(&self, seen: &StoreMark) -> Result<(), Failure> {
         let _one = self.checking.lock().await;
-        let is_behind = |now: &StoreMark| {
-            now.store != seen.store || (now.epoch, now.revision) < (seen.epoch, seen.revision)
-        };
-        if !is_behind(&mark_of(&self.store.identity())) {
+        if !mark_of(&self.store).is_behind(seen) {
             return Ok(());
         }
-        // A replica may lag behind; a live list shows where the store is.
+        // A replica may lag behind; live reads show where the store is.
         let selection = Selection::Node("-".to_owned());
         let listed = self.store.list(&selection).await.map_err(|error| Failure::of(&error))?;
-        let mut now = mark_of(&self.store.identity());
-        if let Some(listing) = listed {
-            now.revision = now.revision.max(listing.revision.0);
-        }
-        if !is_behind(&now) {
+        let ticks = self.store.ticks_now().await.map_err(|error| Failure::of(&error))?;
+        let now = StoreMark { ticks, ..mark_of(&self.store) };
+        let revision = listed.map_or(now.revision, |l| now.revision.max(l.revision.0));
+        let now = StoreMark { revision, ..now };
+        if !now.is_behind(seen) {
             return Ok(());
         }
         let what = match now.store == seen.store {
             true => format!(
-                "it is at epoch {}, revision {}, and a node saw it at epoch {}, revision {}",
-                now.epoch, now.revision, seen.epoch, seen.revision
+                "it is at epoch {}, revision {}, count {}, and a node saw it at epoch {}, revision {}, count {}",
+                now.epoch, now.revision, now.ticks, seen.epoch, seen.revision, seen.ticks
             ),
             false => format!(
                 "another store was in use before (id {}, this one is {})",
@@ -174,7 +171,7 @@ impl Reception for Doorway {
 
     fn mark(&self) -> Option<StoreMark> {
         // Before it is known what is alive, nobody shall believe this life of the store.
-        self.engine.knows_what_lives().then(|| mark_of(&self.store.identity()))
+        self.engine.knows_what_lives().then(|| mark_of(&self.store))
     }
 
     fn heard(&self, node: &Arc<NodeRef>) {
@@ -213,8 +210,9 @@ impl Reception for Doorway {
     }
 }
 
-fn mark_of(store: &Identity) -> StoreMark {
-    StoreMark { store: store.store_id.clone(), epoch: store.epoch.0, revision: store.revision.0 }
+fn mark_of(store: &KubeStore) -> StoreMark {
+    let Identity { store_id, epoch, revision, .. } = store.identity();
+    StoreMark { store: store_id, epoch: epoch.0, revision: revision.0, ticks: store.ticks() }
 }
 
 fn texts_of(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {

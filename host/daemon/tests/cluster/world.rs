@@ -162,12 +162,26 @@ impl Cluster {
     pub fn write_much(&self) {
         let maps = Api::<ConfigMap>::namespaced(self.client(), "default");
         self.wait(async {
-            create(&self.client(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise", "namespace": "default"}})).await;
             for count in 0..500 {
-                let patch = Patch::Merge(json!({"data": {"count": count.to_string()}}));
-                maps.patch("noise", &PatchParams::default(), &patch).await.unwrap();
+                let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise"}, "data": {"count": count.to_string()}});
+                let params = PatchParams::apply("noise");
+                maps.patch("noise", &params, &Patch::Apply(map)).await.unwrap();
             }
         });
+    }
+
+    /// How far etcd is.
+    pub fn highest_revision(&self) -> u64 {
+        let maps = Api::<ConfigMap>::namespaced(self.client(), "default");
+        let list = self.wait(maps.list(&ListParams::default().limit(1))).unwrap();
+        list.metadata.resource_version.unwrap().parse().unwrap()
+    }
+
+    /// How often the allocators have counted on.
+    pub fn ticks(&self) -> u64 {
+        let maps = Api::<ConfigMap>::namespaced(self.client(), NAMESPACE);
+        let map = self.wait(maps.get("tenure-store")).unwrap();
+        map.data.unwrap()["ticks"].parse().unwrap()
     }
 
     fn served(&self) {

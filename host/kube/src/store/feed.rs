@@ -142,12 +142,12 @@ impl Feed {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
-            // A list that began later shows no earlier moment, unless etcd was restored.
-            if revision.is_none() && page.revision < before {
+            // A list that began later shows no earlier moment, unless etcd was restored; nor does a row get an earlier version.
+            if revision.is_none() && (self.inner.rows.has_gone_back() || page.revision < before) {
                 tracing::error!(
                     now = page.revision.0,
                     before = before.0,
-                    "etcd is at an earlier revision than it was"
+                    "etcd, or a lease in it, is at an earlier revision than it was"
                 );
                 self.inner.rows.go_back_to(page.revision);
                 self.tell(Change::WentBack).await?;

@@ -39,7 +39,7 @@ impl Inner {
             self.rows.note(put);
         }
         self.write_each(contents.leases.into_iter().map(Write::Create).collect()).await?;
-        self.change_life(|life| (life.epoch, false)).await
+        self.change_life(|life| (life.epoch, false)).await.map(|_| ())
     }
 
     /// Writes rows that have nothing to do with each other.

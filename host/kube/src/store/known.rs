@@ -56,6 +56,11 @@ impl Known {
         rows.retain(|key, (known, _)| known.revision > revision || keys.contains(key));
     }
 
+    /// The version in which it is known.
+    pub(super) fn revision(&self, key: &LeaseKey) -> Option<Revision> {
+        self.rows.lock().get(key).map(|(row, _)| row.revision)
+    }
+
     /// The row, if it is known in exactly this version.
     pub(super) fn row(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
         let rows = self.rows.lock();

@@ -15,6 +15,9 @@ use super::rows::parsed;
 /// The name of the ConfigMap.
 pub(crate) const NAME: &str = "tenure-store";
 const EPOCH: &str = "epoch";
+/// How often this ConfigMap was changed. It grows by our own writes alone: unlike the revision, it is not brought back to
+/// where it was by what others write after etcd was restored.
+const TICKS: &str = "ticks";
 /// Set while an import is under way: what the store holds then is no state of any store.
 const IMPORTING: &str = "importing";
 
@@ -24,6 +27,7 @@ pub(crate) struct Life {
     pub(crate) store_id: String,
     pub(crate) epoch: Epoch,
     pub(crate) is_importing: bool,
+    pub(crate) ticks: u64,
     resource_version: Option<String>,
 }
 
@@ -62,7 +66,7 @@ impl Lives {
         patience: &mut Patience,
     ) -> Result<Life, StoreError> {
         let act = "making the store's ConfigMap";
-        let map = map_of(epoch, false, None);
+        let map = map_of((epoch, false), 1, None);
         loop {
             match calls.send(self.api.create(&PostParams::default(), &map)).await {
                 Ok(map) => return Life::of(map),
@@ -89,7 +93,8 @@ impl Lives {
         loop {
             let life = self.read(calls, patience).await?.ok_or_else(|| gone(act))?;
             let (epoch, is_importing) = change(&life);
-            let map = map_of(epoch, is_importing, life.resource_version);
+            let ticks = life.ticks.saturating_add(1);
+            let map = map_of((epoch, is_importing), ticks, life.resource_version);
             match calls.send(self.api.replace(NAME, &PostParams::default(), &map)).await {
                 Ok(map) => return Life::of(map),
                 Err(Failure::Refused(status)) if status.is_conflict() => {}
@@ -112,19 +117,36 @@ impl Life {
             why: format!("its {EPOCH} is no number"),
         })?;
         let is_importing = value(IMPORTING).is_some();
+        let ticks = value(TICKS).and_then(|text| text.parse().ok()).unwrap_or(0);
         let ObjectMeta { uid, resource_version, .. } = map.metadata;
-        Ok(Self { store_id: uid.unwrap_or_default(), epoch, is_importing, resource_version })
+        Ok(Self { store_id: uid.unwrap_or_default(), epoch, is_importing, ticks, resource_version })
     }
 
-    /// Whether it was written after the other one.
+    /// Whether it is the same life, in the same state.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let state = |life: &Self| (life.store_id.clone(), life.epoch, life.is_importing);
+        state(self) == state(other)
+    }
+
+    /// Whether it was written after the other one: by its own count, for versions of the API server go back with a restored
+    /// etcd. One that was deleted and made anew counts from the beginning.
     pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        if self.store_id == other.store_id {
+            return (self.epoch, self.ticks) > (other.epoch, other.ticks);
+        }
         let version = |life: &Self| life.resource_version.as_deref().and_then(parsed);
         version(self) > version(other)
     }
 }
 
-fn map_of(epoch: Epoch, is_importing: bool, resource_version: Option<String>) -> ConfigMap {
-    let mut data = BTreeMap::from([(EPOCH.to_owned(), epoch.0.to_string())]);
+fn map_of(
+    (epoch, is_importing): (Epoch, bool),
+    ticks: u64,
+    resource_version: Option<String>,
+) -> ConfigMap {
+    let numbers = [(EPOCH, epoch.0), (TICKS, ticks)];
+    let mut data: BTreeMap<_, _> =
+        numbers.map(|(key, number)| (key.to_owned(), number.to_string())).into();
     if is_importing {
         data.insert(IMPORTING.to_owned(), "true".to_owned());
     }
@@ -135,4 +157,31 @@ fn map_of(epoch: Epoch, is_importing: bool, resource_version: Option<String>) ->
 
 fn gone(act: &'static str) -> StoreError {
     StoreError::Io { act, why: "it was deleted; start again to make another store".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_later_by_its_own_count_whatever_the_version_says() {
+        let life = |store: &str, epoch, ticks, version: u64| Life {
+            store_id: store.to_owned(),
+            epoch: Epoch(epoch),
+            is_importing: false,
+            ticks,
+            resource_version: Some(version.to_string()),
+        };
+        let known = life("a", 1, 50, 3000);
+        for (heard, is_later) in [
+            (life("a", 1, 51, 3001), true),
+            // etcd was restored: the same life as it was, then the new one that is begun for it.
+            (life("a", 1, 7, 200), false),
+            (life("a", 2, 8, 900), true),
+            (life("b", 1, 1, 3002), true),
+            (life("b", 1, 1, 2999), false),
+        ] {
+            assert_eq!(heard.is_later_than(&known), is_later, "{heard:?}");
+        }
+    }
 }

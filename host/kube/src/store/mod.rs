@@ -143,6 +143,44 @@ impl KubeStore {
         .await
     }
 
+    /// Counts one further. The leader of the allocators calls it every few seconds, so that a store which is less far than
+    /// somebody saw it is known to have gone back in time; here by who leads, elsewhere by the marks of agents.
+    ///
+    /// # Errors
+    /// The API server cannot be reached or refuses: it was not counted, or it is not known.
+    pub async fn tick(&self) -> Result<(), StoreError> {
+        self.run(|inner| async move {
+            let before = inner.life.lock().clone();
+            let life = inner.change_life(|life| (life.epoch, life.is_importing)).await?;
+            if life.is_same_as(&before) && life.ticks <= before.ticks {
+                inner.rows.go_back();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// How often the life of the store was changed or counted, as far as is known here.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.inner.life.lock().ticks
+    }
+
+    /// The same, read now.
+    ///
+    /// # Errors
+    /// The API server cannot be read, or the store's ConfigMap is gone.
+    pub async fn ticks_now(&self) -> Result<u64, StoreError> {
+        self.run(|inner| async move {
+            let life = inner.lives.read(&inner.rows.calls, &mut inner.patience()).await?;
+            let act = "reading the store's ConfigMap";
+            let life =
+                life.ok_or_else(|| StoreError::Io { act, why: "it was deleted".to_owned() })?;
+            Ok(life.ticks)
+        })
+        .await
+    }
+
     /// Objects that Kubernetes let in and that cannot be read, as of the last [`Store::objects`].
     #[must_use]
     pub fn refused_objects(&self) -> Vec<BadObject> {
@@ -315,8 +353,10 @@ impl Store for KubeStore {
 
     fn raise_epoch(&self) -> BoxFuture<'_, Result<Epoch, StoreError>> {
         Box::pin(self.run(move |inner| async move {
-            inner.change_life(|life| (next(life.epoch), life.is_importing)).await?;
-            Ok(inner.life.lock().epoch)
+            // A restored ConfigMap may say an earlier one than was in use.
+            let known = inner.life.lock().epoch;
+            let raised = |life: &Life| (next(Epoch::max(known, life.epoch)), life.is_importing);
+            Ok(inner.change_life(raised).await?.epoch)
         }))
     }
 
@@ -381,10 +421,13 @@ impl Inner {
         Err(StoreError::Corrupt { place: format!("ConfigMap {}", life::NAME), why })
     }
 
-    async fn change_life(&self, change: impl Fn(&Life) -> (Epoch, bool)) -> Result<(), StoreError> {
+    async fn change_life(
+        &self,
+        change: impl Fn(&Life) -> (Epoch, bool),
+    ) -> Result<Life, StoreError> {
         let life = self.lives.change(change, &self.rows.calls, &mut self.patience()).await?;
-        self.take_life(life);
-        Ok(())
+        self.take_life(life.clone());
+        Ok(life)
     }
 
     /// Writes what is not shown yet. Of an object that the server refuses to change the others do not suffer.
@@ -405,14 +448,15 @@ impl Inner {
         outcome
     }
 
-    /// What the ConfigMap says, unless a later word of it is known. Says whether it was news.
+    /// What the ConfigMap says, unless a later word of it is known. Says whether it is another life, or another state of it.
     fn take_life(&self, life: Life) -> bool {
         let mut present = self.life.lock();
-        let is_later = life.is_later_than(&present);
-        if is_later {
-            *present = life;
+        if !life.is_later_than(&present) {
+            return false;
         }
-        is_later
+        let is_news = !life.is_same_as(&present);
+        *present = life;
+        is_news
     }
 
     async fn all_rows(&self) -> Result<Vec<Row>, StoreError> {

@@ -11,7 +11,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kube::Api;
 use kube::api::{
@@ -46,8 +46,10 @@ pub(crate) struct Rows {
     pub(super) known: Known,
     /// The highest revision that was given.
     highest: AtomicU64,
-    /// A write says that etcd is at an earlier revision than it was: the feed lists, and finds out.
+    /// A write or a read says that etcd is at an earlier revision than it was: the feed lists, and finds out.
     pub(super) suspect: Notify,
+    /// A row was read in an earlier version than it had: whatever the revision says, etcd was restored.
+    went_back: AtomicBool,
 }
 
 /// A row of the API.
@@ -89,6 +91,7 @@ impl Rows {
             known: Known::default(),
             highest: AtomicU64::new(0),
             suspect: Notify::new(),
+            went_back: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +117,17 @@ impl Rows {
         self.known.clear();
     }
 
+    /// Something shows that etcd was restored: the feed lists, and tells.
+    pub(crate) fn go_back(&self) {
+        self.went_back.store(true, Ordering::Release);
+        self.suspect.notify_one();
+    }
+
+    /// Whether something showed it, since the last call.
+    pub(super) fn has_gone_back(&self) -> bool {
+        self.went_back.swap(false, Ordering::AcqRel)
+    }
+
     /// A revision was given.
     pub(crate) fn note(&self, revision: Revision) {
         self.highest.fetch_max(revision.0, Ordering::AcqRel);
@@ -134,6 +148,8 @@ impl Rows {
         patience: &mut Patience,
     ) -> Result<Option<Found>, StoreError> {
         let name = name(key);
+        // Known before the question was asked: what stands there now is as new.
+        let before = self.known.revision(key);
         let object =
             self.calls.read("reading a lease", patience, || self.api.get_opt(&name)).await?;
         let Some(object) = object else {
@@ -143,6 +159,9 @@ impl Rows {
         let found = found(object)?;
         if found.row.lease.key() != *key {
             return Err(corrupt(&name, "it speaks of another address than its name"));
+        }
+        if before.is_some_and(|before| found.row.revision < before) {
+            self.go_back();
         }
         self.learn(&found);
         Ok(Some(found))

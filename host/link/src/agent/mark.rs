@@ -32,13 +32,19 @@ impl Mark {
     }
 
     /// An allocator says how far the store is. Another store, or another life of it, is believed: whoever began it has learned
-    /// what is alive. An earlier revision of the same life is that of a replica that lags behind.
+    /// what is alive. What is less far in the same life is told by a replica that lags behind.
     pub(super) fn note(&self, now: StoreMark) {
         let mut seen = self.seen.lock();
-        let is_news = seen.as_ref().is_none_or(|seen| {
-            seen.store != now.store || (seen.epoch, seen.revision) < (now.epoch, now.revision)
-        });
-        if !is_news {
+        let now = match &*seen {
+            Some(seen) if (&seen.store, seen.epoch) == (&now.store, now.epoch) => StoreMark {
+                revision: now.revision.max(seen.revision),
+                ticks: now.ticks.max(seen.ticks),
+                ..now
+            },
+            Some(seen) if seen.store == now.store && seen.epoch > now.epoch => return,
+            _ => now,
+        };
+        if seen.as_ref() == Some(&now) {
             return;
         }
         // Not fsynced: what is lost with the machine is of a boot that is over.
@@ -61,15 +67,20 @@ mod tests {
     #[test]
     fn only_what_lies_further_on_is_noted_and_the_next_process_finds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mark =
-            |store: &str, epoch, revision| StoreMark { store: store.to_owned(), epoch, revision };
+        let mark = |store: &str, epoch, revision, ticks| StoreMark {
+            store: store.to_owned(),
+            epoch,
+            revision,
+            ticks,
+        };
         let kept = Mark::open(folder.path());
         for (now, noted) in [
-            (mark("a", 1, 10), mark("a", 1, 10)),
-            (mark("a", 1, 9), mark("a", 1, 10)),
-            (mark("a", 2, 3), mark("a", 2, 3)),
-            (mark("a", 1, 99), mark("a", 2, 3)),
-            (mark("b", 1, 1), mark("b", 1, 1)),
+            (mark("a", 1, 10, 5), mark("a", 1, 10, 5)),
+            (mark("a", 1, 9, 5), mark("a", 1, 10, 5)),
+            (mark("a", 1, 9, 6), mark("a", 1, 10, 6)),
+            (mark("a", 2, 3, 1), mark("a", 2, 3, 1)),
+            (mark("a", 1, 99, 99), mark("a", 2, 3, 1)),
+            (mark("b", 1, 1, 0), mark("b", 1, 1, 0)),
         ] {
             kept.note(now);
             assert_eq!(kept.seen(), Some(noted.clone()));

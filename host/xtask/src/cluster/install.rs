@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Built, Cluster, NODES, until};
+use super::{Cluster, NODES, until};
 use crate::workspace;
 
 const POOL: &str = include_str!("network.yaml");
@@ -13,15 +13,14 @@ const CONFLIST: &str = include_str!("10-pods.conflist");
 /// Images are unpacked on two cores, three times.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Network configuration and CNI plugins of each node.
-pub(super) fn network(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
+/// Network configuration and CNI plugins of each node, without ours: the agent's pod brings it.
+pub(super) fn network(cluster: &Cluster) -> anyhow::Result<()> {
     let (plugins, config) = (cluster.state.join("plugins"), cluster.state.join("net.d"));
     std::fs::create_dir_all(&plugins)?;
     std::fs::create_dir_all(&config)?;
     for name in ["macvlan", "loopback"] {
         copy(&cluster.tools.join(name), &plugins.join(name))?;
     }
-    copy(&built.plugin, &plugins.join("tenure-ipam"))?;
     std::fs::write(config.join("10-pods.conflist"), CONFLIST).context("writing the conflist")
 }
 
@@ -36,18 +35,6 @@ pub(super) fn manifests(cluster: &Cluster) -> anyhow::Result<()> {
     apply("crds")?;
     cluster.ask(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     apply("kubernetes")?;
-    // The nodes have the plugin from their disk: the init step that installs it is not tried here yet.
-    let without = r#"[{"op": "remove", "path": "/spec/template/spec/initContainers"}]"#;
-    cluster.ask(&[
-        "-n",
-        "tenure-system",
-        "patch",
-        "daemonset",
-        "tenure-agent",
-        "--type=json",
-        "-p",
-        without,
-    ])?;
     cluster.apply(POOL)
 }
 

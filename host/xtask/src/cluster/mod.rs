@@ -110,7 +110,7 @@ impl Cluster {
         std::fs::create_dir_all(&self.state).context("making the folder of the cluster")?;
         image::pause(self)?;
         image::tenure(self, built)?;
-        install::network(self, built)?;
+        install::network(self)?;
         let began = Instant::now();
         workspace::run(&mut self.script("control-plane.sh"))?;
         println!("{:6.1} s  control plane", began.elapsed().as_secs_f64());

@@ -12,8 +12,26 @@ const NODE: &str = "n2";
 /// Free addresses during the partition: some of those that are replaced get one, the others must wait.
 const ROOM: usize = 10;
 
+/// A StatefulSet and a Deployment, with pods on every node: an earlier outage may have left one without.
+fn everywhere(world: &mut World, web: usize) -> anyhow::Result<State> {
+    let least = POOL / NODES.len() / 2;
+    let is_everywhere = |state: &State| NODES.iter().all(|node| on(state, node).count() >= least);
+    let state = mixed(world, web)?;
+    if is_everywhere(&state) {
+        return Ok(state);
+    }
+    world.say("a node has few pods: all are made anew");
+    let before = state.uids();
+    world.delete_all_pods()?;
+    world.until("there are pods on every node", 3 * MINUTE, |state| {
+        state.is_settled(web + STATEFUL)
+            && state.uids().is_disjoint(&before)
+            && is_everywhere(state)
+    })
+}
+
 pub(super) fn power_cut(world: &mut World) -> anyhow::Result<()> {
-    mixed(world, POOL - STATEFUL)?;
+    everywhere(world, POOL - STATEFUL)?;
     world.cluster.node(&["off", NODE])?;
     world.say(&format!("the power of {NODE} is cut"));
     world.until("the pods of the dead node are to end", 3 * MINUTE, |state| {
@@ -31,7 +49,7 @@ pub(super) fn power_cut(world: &mut World) -> anyhow::Result<()> {
 }
 
 pub(super) fn all_off(world: &mut World) -> anyhow::Result<()> {
-    let before = mixed(world, POOL - STATEFUL)?;
+    let before = everywhere(world, POOL - STATEFUL)?;
     for node in NODES {
         world.cluster.node(&["off", node])?;
     }
@@ -51,7 +69,7 @@ pub(super) fn all_off(world: &mut World) -> anyhow::Result<()> {
 }
 
 pub(super) fn partition(world: &mut World) -> anyhow::Result<()> {
-    mixed(world, POOL - STATEFUL - ROOM)?;
+    everywhere(world, POOL - STATEFUL - ROOM)?;
     world.cluster.node(&["cut", NODE, "eth0"])?;
     world.say(&format!("{NODE} is cut off; its pods are still on their segment"));
     let outcome = cut_off(world);

@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::lab::until;
 use crate::world::{Cluster, time_until};
 
-/// A pod from before the backup and one from after it, both with their links up; then etcd goes back, and whatever `happens`.
+/// A pod from before the backup and one from after it, both with their links up; then etcd goes back, as `happens` does it.
 /// The next pod gets the one address that nobody has.
-fn goes_back(happens: impl FnOnce(&mut Cluster)) {
+fn goes_back(happens: impl FnOnce(&mut Cluster, &dyn Fn(&mut Cluster))) {
     let mut cluster = Cluster::start(2, &["n1"]);
     cluster.pool(
         "p",
@@ -16,6 +16,7 @@ fn goes_back(happens: impl FnOnce(&mut Cluster)) {
     let before = cluster.run("n1", "before");
     cluster.bring_up("before", before);
     cluster.back_up();
+    let counted = cluster.ticks();
     // What a cluster writes in an hour: a restored one is not as far again within seconds.
     cluster.write_much();
     let mut after = None;
@@ -31,15 +32,21 @@ fn goes_back(happens: impl FnOnce(&mut Cluster)) {
         let text = std::fs::read_to_string(cluster.agents["n1"].path("state/store-seen.json"))
             .unwrap_or_default();
         let mark: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        mark["revision"].as_u64().unwrap_or(0)
+        (mark["revision"].as_u64().unwrap_or(0), mark["ticks"].as_u64().unwrap_or(0))
     };
     let bound = cluster.revision(&after);
-    until("the agent knows how far the store is", || marked() >= bound);
-    cluster.restore();
+    until("the agent knows how far the store is", || {
+        let (revision, ticks) = marked();
+        revision >= bound && ticks > counted
+    });
+    let cluster = &mut cluster;
     // What came after the backup is forgotten; running allocators may have found it on its link by now.
-    let forgotten = cluster.leases().remove(&after).is_none_or(|spec| spec["state"] != "Bound");
-    assert!(forgotten);
-    happens(&mut cluster);
+    let forgets = |cluster: &mut Cluster| {
+        cluster.restore();
+        let lease = cluster.leases().remove(&after);
+        assert!(lease.is_none_or(|spec| spec["state"] != "Bound"));
+    };
+    happens(cluster, &forgets);
     let uid = cluster.pod("n1", "next");
     let mut next = None;
     let took = time_until("the next pod has an address", || {
@@ -58,20 +65,43 @@ fn goes_back(happens: impl FnOnce(&mut Cluster)) {
     assert!(leases[&after]["epoch"].as_u64() > Some(1), "a new life of the store");
 }
 
+fn kill_allocators(cluster: &mut Cluster) {
+    for number in 0..2 {
+        cluster.allocators[number].kill();
+    }
+}
+
+fn start_allocators(cluster: &mut Cluster) {
+    for number in 0..2 {
+        cluster.start_allocator(number);
+    }
+    cluster.reached("n1", 2);
+}
+
 #[test]
 fn an_etcd_restored_under_running_allocators_gives_no_live_address_away() {
-    goes_back(|_| {});
+    goes_back(|cluster, restore| restore(cluster));
 }
 
 #[test]
 fn an_etcd_restored_while_no_allocator_ran_gives_no_live_address_away() {
-    goes_back(|cluster| {
-        for number in 0..2 {
-            cluster.allocators[number].kill();
+    goes_back(|cluster, restore| {
+        restore(cluster);
+        kill_allocators(cluster);
+        start_allocators(cluster);
+    });
+}
+
+#[test]
+fn an_etcd_restored_and_written_beyond_what_was_seen_gives_no_live_address_away() {
+    goes_back(|cluster, restore| {
+        kill_allocators(cluster);
+        let seen = cluster.highest_revision();
+        restore(cluster);
+        // Others go on writing: by its revision nobody can tell any more.
+        while cluster.highest_revision() < seen + 100 {
+            cluster.write_much();
         }
-        for number in 0..2 {
-            cluster.start_allocator(number);
-        }
-        cluster.reached("n1", 2);
+        start_allocators(cluster);
     });
 }
