@@ -17,9 +17,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde_json::{Value, json};
-use tenure_lab::cluster::{
-    NAMESPACE, agent_token, create, create_node, install, node_lease, resource,
-};
+use tenure_lab::cluster::{NAMESPACE, agent_token, create_node, install, node_lease, resource};
 use tenure_lab::{ApiServer, Daemon, Options};
 use tokio::runtime::Runtime;
 
