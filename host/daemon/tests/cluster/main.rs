@@ -8,6 +8,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod affinity;
 mod faults;
 mod verbs;
 mod world;

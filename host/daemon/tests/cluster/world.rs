@@ -222,6 +222,24 @@ impl Cluster {
         }
     }
 
+    /// A shipped policy with these settings, served by every allocator.
+    pub fn policy(&self, name: &str, settings: Value) {
+        let policy = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": "IPAMPolicy", "metadata": {"name": name},
+            "spec": {"source": {"bundled": name}, "settings": settings}});
+        self.wait(async {
+            let policy = serde_json::from_value(policy).unwrap();
+            self.api("IPAMPolicy").create(&PostParams::default(), &policy).await.unwrap();
+        });
+        for allocator in self.allocators.iter().filter(|one| one.daemon.is_some()) {
+            until("every allocator serves the policy", || {
+                let answer: Value = serde_json::from_str(&allocator.admin("/v1/policies")).unwrap();
+                let policies = answer["items"].as_array().unwrap();
+                let policy = policies.iter().find(|policy| policy["metadata"]["name"] == name);
+                policy.is_some_and(|policy| policy["status"]["digest"].is_string())
+            });
+        }
+    }
+
     /// All leases, as they stand in the API: address and spec.
     pub fn leases(&self) -> BTreeMap<String, Value> {
         let listed = self.wait(self.api("IPLease").list(&ListParams::default())).unwrap();
@@ -589,6 +607,28 @@ impl Call {
     /// Lets an ADD wait for an address, or for an allocator.
     pub fn waiting(mut self, seconds: u64) -> Self {
         self.network["ipam"]["waitSeconds"] = json!(seconds);
+        self
+    }
+
+    /// Another sandbox of the pod, in a namespace of its name.
+    pub fn sandbox(self, container: &str) -> Self {
+        if !Path::new(&format!("/run/netns/{container}")).exists() {
+            netns(container);
+        }
+        self.of(container)
+    }
+
+    /// The same of a sandbox whose namespace may be gone.
+    pub fn of(mut self, container: &str) -> Self {
+        self.env.insert("CNI_NETNS", format!("/run/netns/{container}"));
+        container.clone_into(&mut self.pod);
+        self
+    }
+
+    /// An interface besides `eth0`, in a network of this name.
+    pub fn attached(mut self, network: &str, ifname: &str) -> Self {
+        self.network["name"] = json!(network);
+        self.env.insert("CNI_IFNAME", ifname.to_owned());
         self
     }
 
