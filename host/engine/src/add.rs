@@ -264,7 +264,7 @@ impl Engine {
         revision: u64,
     ) -> Result<Option<Row>, EngineError> {
         match self.ports.store.recall(key, Revision(revision)) {
-            Some(row) => Ok(Some(row)),
+            Some(row) => Ok(Some(Arc::unwrap_or_clone(row))),
             None => Ok(self.ports.store.get(key).await?),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tenure_core::decision::{
     DecidedBy, Holder, MAX_RECLAIM_ROWS, Pressure, RETAIN_AS_AT_ADD, ReclaimRequest, Suspect,
     Verdict,
@@ -20,6 +21,9 @@ use tenure_store::{Revision, Row};
 
 use crate::candidates::saturate;
 use crate::{Engine, EngineError};
+
+/// Records of suspects that are read at once where the store remembers none (I12).
+const READS_AT_ONCE: usize = 16;
 
 /// A row and what one look showed of it.
 #[derive(Debug, Clone)]
@@ -85,7 +89,7 @@ impl Engine {
         };
         let owner = |row: &RowAt| {
             let known = self.ports.store.recall(&row.key, Revision(row.slot.revision));
-            known.map(|row| row.lease.owner)
+            known.map(|row| row.lease.owner.clone())
         };
         let ask = |(row, node): (&RowAt, _)| Question {
             node,
@@ -104,13 +108,22 @@ impl Engine {
     }
 
     /// The records of rows as they were seen; what has changed since is left out and read again.
+    ///
+    /// A record that the store remembers in exactly this version will do, although something may be destroyed upon it: the
+    /// write is conditional on that version, which is a live look at the row in the same instant, and says more than a read
+    /// before it. What no condition can bind to the write, whether the holder lives, is asked anew (`still_so`).
     pub(crate) async fn with_records(
         &self,
         seen: Vec<Seen>,
     ) -> Result<Vec<(Row, Seen)>, EngineError> {
+        let read = |seen: Seen| async move {
+            let row = self.row_at(&seen.at.key, seen.at.slot.revision).await?;
+            Ok::<_, EngineError>((row, seen))
+        };
+        let read: Vec<(Option<Row>, Seen)> =
+            stream::iter(seen).map(read).buffered(READS_AT_ONCE).try_collect().await?;
         let mut rows = Vec::new();
-        for seen in seen {
-            let row = self.ports.store.get(&seen.at.key).await?;
+        for (row, seen) in read {
             match row.filter(|row| row.revision.0 == seen.at.slot.revision) {
                 Some(row) if row.lease.has_holder() => rows.push((row, seen)),
                 Some(_) => {}

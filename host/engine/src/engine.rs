@@ -122,6 +122,8 @@ pub(crate) struct State {
     pub(crate) reservations: Vec<Reservation>,
     /// Pools that the store holds and that cannot be served.
     pub(crate) unserved: Vec<Unserved>,
+    /// Pools that are deleted and stay until their holders have left.
+    pub(crate) leaving: Vec<ObjectName>,
     /// When another census is due after the store went back: who was on the way then has its links up.
     pub(crate) census_again: Option<Moment>,
 }
@@ -349,6 +351,7 @@ impl State {
             went_back: false,
             reservations: Vec::new(),
             unserved: Vec::new(),
+            leaving: Vec::new(),
         }
     }
 
@@ -376,7 +379,7 @@ impl State {
             self.ledger.pools().any(|p| p.name.as_str() == object.name().as_str())
         };
         objects.sort_by_key(|object| !serves(object));
-        for object in objects {
+        for object in objects.iter().copied() {
             match object {
                 Object::IPPool(object) => match acceptable(object, &pools) {
                     Ok(pool) => pools.push(pool),
@@ -392,26 +395,27 @@ impl State {
             }
         }
         pools.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Served { pools, reservations, unserved })
+        let leaving = leaving(objects.iter().copied()).cloned().collect();
+        Ok(Served { pools, reservations, unserved, leaving })
     }
 
     /// Whether these pools and reservations are served already: to take them over again would make all ADDs in flight
     /// decide anew.
     pub(crate) fn is_configured_by(&self, objects: &[Object]) -> Result<bool, EngineError> {
-        let Served { pools, reservations, unserved } = self.served(objects)?;
+        let Served { pools, reservations, unserved, leaving } = self.served(objects)?;
         let same_reservations = reservations.len() == self.reservations.len()
             && reservations.iter().all(|one| self.reservations.contains(one));
-        let same_unserved = unserved == self.unserved;
-        Ok(same_reservations && same_unserved && self.ledger.pools().eq(pools.iter()))
+        let same_rest = unserved == self.unserved && leaving == self.leaving;
+        Ok(same_reservations && same_rest && self.ledger.pools().eq(pools.iter()))
     }
 
     /// Takes over all reservations and those pools that can be served.
     pub(crate) fn configure(&mut self, objects: &[Object], now: Now) -> Result<(), EngineError> {
-        let Served { pools, reservations, unserved } = self.served(objects)?;
+        let Served { pools, reservations, unserved, leaving } = self.served(objects)?;
         for one in unserved.iter().filter(|one| !self.unserved.contains(one)) {
             tracing::error!(pool = %one.name, why = one.refusal.message, "the pool serves nothing");
         }
-        self.unserved = unserved;
+        (self.unserved, self.leaving) = (unserved, leaving);
         let facts =
             |pool: &Pool| PoolFacts { name: pool.name.clone(), labels: pool.spec.labels.clone() };
         self.catalogue = Arc::new(Catalogue { pools: pools.iter().map(facts).collect() });
@@ -436,6 +440,7 @@ pub(crate) struct Served {
     pub(crate) pools: Vec<Pool>,
     pub(crate) reservations: Vec<Reservation>,
     pub(crate) unserved: Vec<Unserved>,
+    pub(crate) leaving: Vec<ObjectName>,
 }
 
 /// A pool that cannot be served: a store that operators write to takes it without asking us.
@@ -443,6 +448,12 @@ pub(crate) struct Served {
 pub(crate) struct Unserved {
     pub(crate) name: ObjectName,
     pub(crate) refusal: Refusal,
+}
+
+/// The pools that are deleted and still there.
+fn leaving<'a>(objects: impl Iterator<Item = &'a Object>) -> impl Iterator<Item = &'a ObjectName> {
+    let is_leaving = |object: &&Object| matches!(object, Object::IPPool(pool) if pool.metadata.deletion_timestamp.is_some());
+    objects.filter(is_leaving).map(Object::name)
 }
 
 /// Checks that all pools and reservations can be served together.

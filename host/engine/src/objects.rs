@@ -131,7 +131,7 @@ impl Engine {
         if let Object::IPPool(pool) = object {
             // First it gives nothing any more, then its holders are counted: an ADD under way is one.
             self.mark_deleted(pool.clone()).await?;
-            let held = self.still_held(&pool)?;
+            let held = self.still_held(name)?;
             if held > 0 {
                 return Ok(Deleted::Waiting { held });
             }
@@ -145,33 +145,36 @@ impl Engine {
         Ok(Deleted::Done)
     }
 
-    /// Pools that were deleted while held go when the last holder has left.
+    /// Pools that were deleted while held go when the last holder has left. Nothing is asked of the store before one has
+    /// nobody left: each sweep comes here.
     pub(crate) async fn finish_deletions(self: &Arc<Self>) -> Result<(), EngineError> {
         // Whoever changes objects now may compile a policy for long: the sweep does not wait for it.
         let Ok(one) = self.objects.try_lock() else { return Ok(()) };
-        let waiting: Vec<Resource<PoolSpec>> = self
-            .ports
-            .store
-            .objects()?
-            .into_iter()
-            .filter_map(|object| match object {
-                Object::IPPool(pool) if pool.metadata.deletion_timestamp.is_some() => Some(pool),
-                _ => None,
-            })
-            .collect();
-        for pool in waiting {
-            if self.still_held(&pool)? == 0 {
-                self.delete_alone(ObjectKind::IPPool, &pool.metadata.name, &one).await?;
-                tracing::info!(pool = %pool.metadata.name, "the pool is empty now and has been deleted");
+        let leaving = self.state.lock().leaving.clone();
+        for name in leaving {
+            if self.still_held(&name)? == 0 && self.is_deleted(&name)? {
+                self.delete_alone(ObjectKind::IPPool, &name, &one).await?;
+                tracing::info!(pool = %name, "the pool is empty now and has been deleted");
             }
         }
         Ok(())
     }
 
-    fn still_held(&self, pool: &Resource<PoolSpec>) -> Result<u64, EngineError> {
+    /// Whether the store says so now: what is known may be of an earlier pool of this name.
+    fn is_deleted(&self, name: &ObjectName) -> Result<bool, EngineError> {
+        match self.object(ObjectKind::IPPool, name) {
+            Ok(object) => Ok(
+                matches!(object, Object::IPPool(pool) if pool.metadata.deletion_timestamp.is_some()),
+            ),
+            Err(EngineError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn still_held(&self, name: &ObjectName) -> Result<u64, EngineError> {
         let now = self.now();
         let mut state = self.state.lock();
-        let Some(index) = state.ledger.pool_named(&pool_name(&pool.metadata.name)?) else {
+        let Some(index) = state.ledger.pool_named(&pool_name(name)?) else {
             return Ok(0);
         };
         let counts = state.ledger.counts(index, now);

@@ -34,11 +34,15 @@ struct Scene {
 impl Scene {
     /// With a pool of so many addresses, from 10.0.0.1 on, that rest for so long.
     async fn new(addresses: u8, cooldown: &str) -> Self {
-        let site = Site::new(&[]).await;
-        let behind = Arc::new(MemoryStore::new());
         let ranges = format!("10.0.0.1-10.0.0.{addresses}");
         let spec = json!({"cidr": "10.0.0.0/24", "ranges": [ranges], "cooldown": cooldown});
-        behind.put_objects(vec![pool("p", &spec)]).await.unwrap();
+        Self::with(vec![pool("p", &spec)]).await
+    }
+
+    async fn with(pools: Vec<Object>) -> Self {
+        let site = Site::new(&[]).await;
+        let behind = Arc::new(MemoryStore::new());
+        behind.put_objects(pools).await.unwrap();
         let store = Arc::new(SimStore::new(behind.clone(), site.clock.clone()));
         let feed = store.share();
         let engine = site.engine_over(store.clone(), "boot-1");
@@ -328,6 +332,31 @@ async fn a_crowd_at_a_full_pool_shares_a_live_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ten_full_pools_are_listed_together_and_once_for_a_crowd() {
+    let spec =
+        |n| json!({"cidr": format!("10.0.{n}.0/24"), "ranges": [format!("10.0.{n}.1-10.0.{n}.1")]});
+    let pools = (0..10).map(|n| pool(&format!("p{n}"), &spec(n))).collect();
+    let scene = Scene::with(pools).await;
+    for n in 0..10 {
+        scene.added(&format!("c{n}")).await.unwrap();
+    }
+    scene.store.set_gate(Gate::Reads);
+    let crowd: Vec<_> = (10..60).map(|n| scene.add(&format!("c{n}"), Duration::ZERO)).collect();
+    // None of them has ended.
+    until(|| scene.store.reads_waiting() == 10).await;
+    assert_eq!(scene.store.lists(), 10);
+    let since = tokio::time::Instant::now();
+    scene.store.set_gate(Gate::Open);
+    for refused in crowd {
+        assert_eq!(refused.await.unwrap().unwrap_err().code(), "POOL_EXHAUSTED");
+    }
+    let lists = scene.store.lists();
+    assert!(matches!(lists, 10 | 20), "each pool once, or once more for the late: {lists}");
+    // The clock moves only for pauses: one between two lists of a pool, whatever the number of pools.
+    assert!(since.elapsed() <= Duration::from_millis(1100), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_had_begun_before_an_add_asked_does_not_count_for_it() {
     let scene = Scene::new(1, "0s").await;
     scene.added_by_others("c1").await;
@@ -357,6 +386,40 @@ async fn where_the_store_cannot_be_listed_a_full_pool_is_called_full_in_time() {
     scene.store.set_gate(Gate::Open);
     scene.store.fail_reads(true);
     assert_eq!(scene.added("c3").await.unwrap_err().code(), "POOL_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn a_pool_that_was_disabled_and_is_deleted_by_others_goes_when_its_last_holder_has_left() {
+    let scene = Scene::new(1, "0s").await;
+    scene.added("c1").await.unwrap();
+    let name = ObjectName::new("p").unwrap();
+    let spec = json!({"cidr": "10.0.0.0/24", "ranges": ["10.0.0.1-10.0.0.1"], "disabled": true});
+    let Object::IPPool(mut leaving) = pool("p", &spec) else { unreachable!() };
+    scene.behind.put_objects(vec![Object::IPPool(leaving.clone())]).await.unwrap();
+    scene.tell(Change::Objects).await;
+    leaving.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    scene.behind.put_objects(vec![Object::IPPool(leaving)]).await.unwrap();
+    scene.tell(Change::Objects).await;
+    scene.engine.sweep().await.unwrap();
+    assert!(scene.engine.object(ObjectKind::IPPool, &name).is_ok(), "c1 holds an address of it");
+    del(&scene.engine, "c1").await;
+    scene.engine.sweep().await.unwrap();
+    assert!(scene.engine.object(ObjectKind::IPPool, &name).is_err());
+}
+
+#[tokio::test]
+async fn a_pool_that_left_and_came_again_under_its_name_is_not_deleted() {
+    let scene = Scene::new(1, "0s").await;
+    let name = ObjectName::new("p").unwrap();
+    let present = scene.engine.object(ObjectKind::IPPool, &name).unwrap();
+    let Object::IPPool(mut leaving) = present.clone() else { unreachable!() };
+    leaving.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    scene.behind.put_objects(vec![Object::IPPool(leaving)]).await.unwrap();
+    scene.tell(Change::Objects).await;
+    // Nobody has told of this one yet.
+    scene.behind.put_objects(vec![present]).await.unwrap();
+    scene.engine.sweep().await.unwrap();
+    assert!(scene.engine.object(ObjectKind::IPPool, &name).is_ok());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tenure_core::decision::Verdict;
 use tenure_core::error::{Coded as _, Kind};
 use tenure_core::lease::{Lease, LeaseState, NodeRef, QuarantineCause};
 use tenure_engine::{GcRequest, ReleaseRequest};
-use tenure_sim::{Site, attachment};
+use tenure_sim::{Gate, Site, attachment, until};
 use tenure_store::{Store as _, Write};
 
 async fn one() -> Site {
@@ -377,6 +377,26 @@ async fn of_more_suspects_than_are_listed_those_with_evidence_come_first_and_the
     assert_eq!((suspects.listed.len(), suspects.unlisted), (10_000, 3));
     let dead: Vec<_> = suspects.listed.iter().filter(|one| one.grace_s.is_some()).collect();
     assert_eq!(dead.iter().map(|one| one.address).collect::<Vec<_>>(), [address, at(20_000)]);
+}
+
+#[tokio::test]
+async fn records_of_suspects_are_read_sixteen_at_once_where_the_store_remembers_none() {
+    let site = Site::new(&[("p", json!({"cidr": "10.0.0.0/24"}))]).await;
+    for n in 0..100 {
+        site.add(&format!("c{n}")).await.unwrap();
+        site.kernel.end(&format!("c{n}"));
+    }
+    let store = site.held_store();
+    let engine = site.engine_over(store.clone(), "boot-1");
+    store.set_gate(Gate::Reads);
+    let sweep = tokio::spawn(async move { engine.sweep().await });
+    until(|| store.reads_waiting() >= 16).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.reads_waiting(), 16, "I12");
+    store.set_gate(Gate::Open);
+    assert_eq!(sweep.await.unwrap().unwrap().looked_at, 100);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tenure_core::address::Family;
 use tenure_core::error::{Coded, Kind};
@@ -252,7 +253,7 @@ pub trait Store: Send + Sync {
 
     /// The row, if it is known in exactly this version without asking anybody. What is written upon it must be conditional
     /// on that version, for another one may stand there by now.
-    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
+    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Arc<Row>> {
         let _ = (key, revision);
         None
     }

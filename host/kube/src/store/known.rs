@@ -15,8 +15,11 @@ const BOUND: usize = 100_000;
 /// The rows. Written by every answer of the API server and by the feed, read by writes; held for microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    rows: Mutex<HashMap<LeaseKey, (Row, Arc<str>)>>,
+    rows: Mutex<HashMap<LeaseKey, One>>,
 }
+
+/// A row and its uid.
+type One = (Arc<Row>, Arc<str>);
 
 impl Known {
     /// A row and its uid. What is known in a higher revision stays.
@@ -29,7 +32,7 @@ impl Known {
             None if rows.len() >= BOUND => rows.clear(),
             None => {}
         }
-        rows.insert(key, (row.clone(), uid.clone()));
+        rows.insert(key, (Arc::new(row.clone()), uid.clone()));
     }
 
     /// Nothing is known of it any more.
@@ -62,7 +65,7 @@ impl Known {
     }
 
     /// The row, if it is known in exactly this version.
-    pub(super) fn row(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
+    pub(super) fn row(&self, key: &LeaseKey, revision: Revision) -> Option<Arc<Row>> {
         let rows = self.rows.lock();
         rows.get(key).map(|(row, _)| row).filter(|row| row.revision == revision).cloned()
     }
@@ -92,7 +95,7 @@ mod tests {
         for revision in [4, 7, 5] {
             known.learn(&row(revision), &uid);
         }
-        assert_eq!(known.row(&key, Revision(7)), Some(row(7)));
+        assert_eq!(known.row(&key, Revision(7)), Some(Arc::new(row(7))));
         assert_eq!(known.row(&key, Revision(5)), None);
         known.gone(&key, Revision(6));
         known.listed(Revision(6), &HashSet::new());

@@ -127,22 +127,6 @@ impl KubeStore {
         }
     }
 
-    /// The leases of a selection as they stand in etcd now: for decisions that must not rest on a cache.
-    ///
-    /// # Errors
-    /// The API server cannot be read.
-    pub async fn live(&self, selection: Selection) -> Result<Vec<Row>, StoreError> {
-        Ok(self.select(selection).await?.rows)
-    }
-
-    async fn select(&self, selection: Selection) -> Result<Listing, StoreError> {
-        self.run(move |inner| async move {
-            inner.check_whole()?;
-            inner.rows.select(&selection, &mut inner.patience()).await
-        })
-        .await
-    }
-
     /// Counts one further. The leader of the allocators calls it every few seconds, so that a store which is less far than
     /// somebody saw it is known to have gone back in time; here by who leads, elsewhere by the marks of agents.
     ///
@@ -260,7 +244,7 @@ impl Store for KubeStore {
         }))
     }
 
-    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Row> {
+    fn recall(&self, key: &LeaseKey, revision: Revision) -> Option<Arc<Row>> {
         self.inner.rows.known.row(key, revision)
     }
 
@@ -274,7 +258,11 @@ impl Store for KubeStore {
         &'a self,
         selection: &'a Selection,
     ) -> BoxFuture<'a, Result<Option<Listing>, StoreError>> {
-        Box::pin(async move { self.select(selection.clone()).await.map(Some) })
+        let selection = selection.clone();
+        Box::pin(self.run(move |inner| async move {
+            inner.check_whole()?;
+            inner.rows.select(&selection, &mut inner.patience()).await.map(Some)
+        }))
     }
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, StoreError>> {

@@ -106,8 +106,9 @@ async fn what_is_cut_in_the_middle_is_called_unknown_and_seen_to_be_a_part() {
     front.next(Method::POST, (0..30).map(|_| Fate::LostOnTheWay));
     let unknown = store.commit(vec![Write::Create(v4.clone()), Write::Create(v6.clone())]).await;
     assert!(matches!(unknown, Err(StoreError::Unknown { .. })), "{unknown:?}");
-    let rows = lab.store().live(Selection::Attachment(v4.attachment.clone())).await.unwrap();
-    let leases: Vec<_> = rows.into_iter().map(|row| row.lease).collect();
+    let selection = Selection::Attachment(v4.attachment.clone());
+    let listing = lab.store().list(&selection).await.unwrap().unwrap();
+    let leases: Vec<_> = listing.rows.into_iter().map(|row| row.lease).collect();
     assert_eq!(leases, [v4], "and its families say that another row belongs to it");
     assert!(leases[0].families.has(Family::V6));
 }
@@ -127,8 +128,8 @@ async fn live_lists_find_the_rows_of_an_attachment_a_pool_a_node_and_a_key() {
         .await
         .unwrap();
     let found = async |selection| {
-        let rows = store.live(selection).await.unwrap();
-        let mut found: Vec<_> = rows.into_iter().map(|row| row.lease.address).collect();
+        let listing = store.list(&selection).await.unwrap().unwrap();
+        let mut found: Vec<_> = listing.rows.into_iter().map(|row| row.lease.address).collect();
         found.sort();
         found
     };

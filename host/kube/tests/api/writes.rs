@@ -76,6 +76,40 @@ async fn an_add_and_a_del_are_one_write_per_address_and_no_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_is_one_write_for_each_zombie_and_no_read_of_anything() {
+    let lab = Lab::default();
+    let site = Site::new(&[]).await;
+    let store = Arc::new(lab.store());
+    store.put_objects(vec![pool("v4", &json!({"cidr": "10.6.0.0/27"}))]).await.unwrap();
+    let engine = site.engine_over(store.clone(), "boot-1");
+    for n in 0..20 {
+        engine.add(site.request(&format!("c{n}"))).await.unwrap();
+    }
+    (0..15).for_each(|n| site.kernel.end(&format!("c{n}")));
+    let kinds = ["ippools", "ipreservations", "ipampolicies"];
+    let lists = async || {
+        let mut lists = 0;
+        for kind in kinds {
+            lists += lab.counted_of(kind, "LIST").await;
+        }
+        lists
+    };
+    let before = lists().await;
+    let sweeps = async {
+        for reclaimed in [0, 15, 0] {
+            assert_eq!(engine.sweep().await.unwrap().reclaimed.len(), reclaimed);
+            site.clock.pass(Duration::from_secs(3));
+        }
+    };
+    let (writes, reads) = cost(&lab, sweeps).await;
+    let lists = lists().await - before;
+    println!(
+        "three sweeps, 15 zombies: {writes:?} writes, {reads} reads, {lists} lists of objects"
+    );
+    assert_eq!((writes, reads, lists), ([0, 15, 0, 0], 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_another_replica_wrote_cost_no_read_once_they_were_heard() {
     let lab = Lab::default();
     let site = Site::new(&[]).await;
