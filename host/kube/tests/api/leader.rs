@@ -81,6 +81,55 @@ async fn edit(lab: &Lab, lease: &str, spec: serde_json::Value) {
     leases(lab).patch(lease, &PatchParams::default(), &patch).await.unwrap();
 }
 
+/// Requests of a flow schema that the server has begun to serve, in this priority level.
+async fn served(lab: &Lab, schema: &str, level: &str) -> u64 {
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    let text = lab.client().request_text(request).await.unwrap();
+    let (name, level) =
+        ("apiserver_flowcontrol_dispatched_requests_total{", format!("priority_level=\"{level}\""));
+    let schema = format!("flow_schema=\"{schema}\"");
+    let is_it =
+        |line: &&str| line.starts_with(name) && line.contains(&level) && line.contains(&schema);
+    let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64;
+    text.lines().filter(is_it).map(number).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_renews_in_a_priority_level_apart_from_the_flood_of_addresses() {
+    let lab = Lab::default();
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes");
+    for file in ["10-rbac.yaml", "20-flowschema.yaml"] {
+        let text = std::fs::read_to_string(deploy.join(file)).unwrap();
+        let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+        for document in documents {
+            tenure_lab::cluster::create(&lab.client(), document).await;
+        }
+    }
+    // With the rights of the allocator and no more: whoever may do everything is served before all others.
+    let mut config = lab.config();
+    let groups =
+        ["system:serviceaccounts", "system:serviceaccounts:tenure-system", "system:authenticated"];
+    config.auth_info.impersonate_groups = Some(groups.map(str::to_owned).to_vec());
+    let client = Client::try_from(config).unwrap();
+    let mut replica = Replica::start(client, "tenure-allocator", "replica-0");
+    replica.until_leading().await;
+    let renewals = async || served(&lab, "tenure-allocator-leader", "leader-election").await;
+    let flood = async || served(&lab, "tenure-allocator", "workload-high").await;
+    // The server takes up a new flow schema after some moments.
+    let deadline = Instant::now() + PATIENCE;
+    while renewals().await == 0 {
+        assert!(Instant::now() < deadline, "renewals are served as anything else");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let before = (renewals().await, flood().await);
+    while renewals().await < before.0 + 3 {
+        assert!(Instant::now() < deadline, "it renews no more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(flood().await, before.1, "a renewal queued with the addresses");
+    assert!(replica.leads());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_replicas_that_start_together_all_follow_the_same_one() {
     let lab = Lab::default();
