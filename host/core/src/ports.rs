@@ -110,6 +110,12 @@ pub trait Kernel: Send + Sync {
     /// serves all questions; blocks for some milliseconds, and where agents are asked for up to seconds.
     fn look_at(&self, questions: &[Question]) -> Vec<Sight>;
 
+    /// Whether the kernel of this node is asked, or others in its place because its agent is not heard. It hastens looks, and
+    /// decides nothing.
+    fn hears(&self, _node: &NodeRef) -> bool {
+        true
+    }
+
     /// Why nothing can be seen now, if that is so. For people.
     fn silence(&self) -> Option<String> {
         None

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use crate::EngineError;
 use crate::census::Unsettled;
 use crate::counters::Counters;
+use crate::ends::Ends;
 use crate::live::Lists;
 use crate::locks::AttachmentLocks;
 use crate::policies::Given;
@@ -97,8 +98,7 @@ pub struct Engine {
     pub(crate) sweeping: tokio::sync::Mutex<()>,
     /// Wakes the sweep ahead of its time.
     pub(crate) sweep_now: Notify,
-    /// A network namespace ended.
-    pub(crate) ended: Notify,
+    pub(crate) ends: Ends,
     pub(crate) takings: Takings,
     pub(crate) lists: Lists,
     pub(crate) counters: Counters,
@@ -177,7 +177,7 @@ impl Engine {
             went_back: Notify::new(),
             sweeping: tokio::sync::Mutex::default(),
             sweep_now: Notify::new(),
-            ended: Notify::new(),
+            ends: Ends::default(),
             takings: Takings::default(),
             lists: Lists::default(),
             counters: Counters::default(),

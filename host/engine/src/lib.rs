@@ -30,6 +30,7 @@ mod claims;
 mod clear;
 mod counters;
 mod del;
+mod ends;
 mod engine;
 mod error;
 mod explain;

@@ -20,10 +20,11 @@ use tenure_core::ports::AddressLook;
 use tenure_core::time::WallMs;
 use tenure_store::{Revision, Row, StoreError, Write};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::assess::{Seen, evidence_of, may_have_holder};
 use crate::census::is_contested;
+use crate::ends::Scope;
 use crate::proof::is_unproved;
 use crate::{Engine, EngineError};
 
@@ -34,6 +35,12 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 pub(crate) const SLICE: usize = 1024;
 /// Whoever wakes the sweep meanwhile shares the next one.
 const SWEEPS_APART: Duration = Duration::from_millis(200);
+/// So long after the start: agents come first.
+const FIRST_AFTER: Duration = Duration::from_millis(100);
+/// A sweep rests for so many times as long as it took, within bounds: a full pool wakes it again and again, and in a large
+/// cluster it takes longer.
+const REST_FACTOR: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// Sweeps that the end of a namespace starts are so far apart.
 const ENDS_APART: Duration = Duration::from_secs(1);
 /// Namespaces rarely end alone.
@@ -72,40 +79,41 @@ pub struct Swept {
 }
 
 impl Engine {
-    /// Sweeps until the task is dropped: at the jittered interval, when a suspect is due, and when woken.
+    /// Sweeps until the task is dropped: over everything at the jittered interval and when woken, over suspects when one
+    /// is due, over those of whom an end was told.
     pub(crate) async fn sweep_forever(self: Arc<Self>) {
-        let mut pause = Duration::from_millis(100);
         let mut last = Instant::now();
+        let mut regular = last + FIRST_AFTER;
+        let mut due = None::<Instant>;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.sweep_now.notified() => {}
-                () = self.after_an_end(last) => {}
-            }
+            let scope = tokio::select! {
+                () = sleep_until(regular) => Scope::All,
+                () = self.sweep_now.notified() => Scope::All,
+                () = at(due) => Scope::default(),
+                () = self.after_an_end(last) => Scope::default(),
+            };
+            // What was told meanwhile is no further sweep.
+            let scope = scope.and(self.ends.take());
             last = Instant::now();
-            let next = match self.sweep().await {
-                Ok(swept) => swept.next,
+            if scope == Scope::All {
+                regular = last + jittered(self.options.sweep);
+            }
+            due = match self.sweep_over(&scope).await {
+                Ok(swept) => swept.next.map(|next| Instant::now() + next.max(SWEEPS_APART)),
                 Err(error) => {
                     tracing::warn!(%error, "a sweep did not end; what it had not yet taken back is kept");
                     None
                 }
             };
-            let regular = jittered(self.options.sweep);
-            pause = next.map_or(regular, |next| next.min(regular)).max(SWEEPS_APART);
-            tokio::time::sleep(SWEEPS_APART).await;
+            sleep(SWEEPS_APART.max(last.elapsed() * REST_FACTOR).min(LONGEST_REST)).await;
         }
-    }
-
-    /// Tells that a network namespace ended: somebody's holder may be gone.
-    pub fn note_end(&self) {
-        self.ended.notify_one();
     }
 
     /// Ends when a namespace has ended since the last sweep. Containers end all the time, mostly after their DEL: a
     /// sweep for all that ended within a second is enough.
     async fn after_an_end(&self, last: Instant) {
-        self.ended.notified().await;
-        tokio::time::sleep_until((last + ENDS_APART).max(Instant::now() + ENDS_GATHER)).await;
+        self.ends.notify.notified().await;
+        sleep_until((last + ENDS_APART).max(Instant::now() + ENDS_GATHER)).await;
     }
 
     /// One sweep over all rows; another one that runs is waited for.
@@ -113,18 +121,50 @@ impl Engine {
     /// # Errors
     /// The store failed. A silent witness is no error: everything is kept then.
     pub async fn sweep(self: &Arc<Self>) -> Result<Swept, EngineError> {
+        self.sweep_over(&Scope::All).await
+    }
+
+    /// The same over a part of the rows, and all suspects.
+    async fn sweep_over(self: &Arc<Self>, scope: &Scope) -> Result<Swept, EngineError> {
         let _one = self.sweeping.lock().await;
         self.resolve_doubts().await;
         self.learn_what_lives().await?;
-        let bound = self.state.lock().ledger.keys_where(may_have_holder);
+        let bound = self.holders_in(scope);
         let looked_at = bound.len();
-        let mut seen = self.in_background(move |engine| engine.look_at_all(bound)).await?;
+        let look = {
+            let scope = scope.clone();
+            move |engine: &Arc<Self>| {
+                let seen = engine.look_at_all(bound);
+                engine.look_at_released(&scope);
+                seen
+            }
+        };
+        let mut seen = self.in_background(look).await?;
         let mut swept = Swept { looked_at, ..Swept::default() };
         while !seen.is_empty() {
             let slice = seen.split_off(seen.len().saturating_sub(SLICE));
             let rows = self.with_records(slice).await?;
             self.act(rows, &mut swept).await?;
         }
+        if *scope == Scope::All {
+            self.tidy().await;
+        }
+        self.counters.sweeps.one();
+        Ok(swept)
+    }
+
+    /// All suspects are among them, whatever the scope: one that nobody looks at would never be due.
+    fn holders_in(&self, scope: &Scope) -> Vec<LeaseKey> {
+        let mut keys = self.keys_in(scope, may_have_holder);
+        if *scope != Scope::All {
+            let known: HashSet<LeaseKey> = keys.iter().cloned().collect();
+            let suspects = self.suspicions.lock();
+            keys.extend(suspects.keys().filter(|key| !known.contains(key)).cloned());
+        }
+        keys
+    }
+
+    async fn tidy(self: &Arc<Self>) {
         for (what, outcome) in [
             ("forgetting old rows", self.forget_old_rows().await),
             ("finishing the deletion of pools", self.finish_deletions().await),
@@ -133,8 +173,6 @@ impl Engine {
                 tracing::warn!(%error, what, "it is tried again in the next sweep");
             }
         }
-        self.counters.sweeps.one();
-        Ok(swept)
     }
 
     /// What the witness says of each row that may have a holder, and of releases that are not proved yet. Answers those
@@ -182,7 +220,6 @@ impl Engine {
         if self.ports.kernel.silence().is_some() {
             self.counters.sweeps_silent.one();
         }
-        self.look_at_released();
         out
     }
 
@@ -192,8 +229,8 @@ impl Engine {
         turn.checked_rem(length).unwrap_or(0)
     }
 
-    fn look_at_released(&self) {
-        let mut keys = self.state.lock().ledger.keys_where(is_unproved);
+    fn look_at_released(&self, scope: &Scope) {
+        let mut keys = self.keys_in(scope, is_unproved);
         let turn = self.turn(keys.len());
         keys.rotate_left(turn);
         keys.truncate(SLICE);
@@ -368,6 +405,14 @@ fn sentenced(mut lease: Lease, sentence: &Sentence, wall: WallMs) -> Lease {
             lease.state = LeaseState::Bound;
             lease
         }
+    }
+}
+
+/// At this instant; never, if there is none.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

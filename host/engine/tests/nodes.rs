@@ -16,8 +16,8 @@ use tenure_core::name::IfName;
 use tenure_core::ports::{Census, Kernel, Question, Sight, WireLink, WitnessError};
 use tenure_core::time::Clock as _;
 use tenure_engine::{
-    AddRequest, AgentCall, Caller, Claim, DelRequest, Engine, EngineError, GcRequest, LeaseView,
-    Options, Past, Ports, SpoolInstant,
+    AddRequest, AgentCall, Background, Caller, Claim, DelRequest, Engine, EngineError, GcRequest,
+    LeaseView, Options, Past, Ports, SpoolInstant,
 };
 use tenure_sim::{FakeKernel, Site, attachment, pod, start_add, until};
 
@@ -29,6 +29,8 @@ struct Nodes {
     kernels: Mutex<HashMap<Arc<str>, Arc<FakeKernel>>>,
     says: Mutex<HashMap<Arc<str>, NodeSays>>,
     api: Mutex<Option<ApiSays>>,
+    /// The agents of all questions, in their order.
+    asked: Mutex<Vec<Arc<str>>>,
 }
 
 impl Kernel for Nodes {
@@ -44,7 +46,12 @@ impl Kernel for Nodes {
             let api = self.api.lock().unwrap_or(ApiSays::Nothing);
             Sight { node: says.unwrap_or(NodeSays::Heard), api, ..seen.unwrap_or(Sight::SILENT) }
         };
+        self.asked.lock().extend(questions.iter().map(|question| question.node.agent.clone()));
         questions.iter().map(one).collect()
+    }
+
+    fn hears(&self, node: &NodeRef) -> bool {
+        self.says.lock().get(&node.agent).is_none_or(|says| *says == NodeSays::Heard)
     }
 
     fn census(&self) -> Result<Census, WitnessError> {
@@ -123,6 +130,32 @@ impl Cluster {
         cluster.nodes.says.lock().insert(agent("n1"), NodeSays::Lost);
         *cluster.nodes.api.lock() = Some(ApiSays::Gone);
         (cluster, waiter)
+    }
+
+    /// Three nodes with three containers each, and a sweep that is over.
+    async fn busy() -> (Self, Background) {
+        let this = Self::new().await;
+        for n in 1..=3 {
+            this.hear(&format!("n{n}"), "boot-1");
+            for c in 0..3 {
+                this.add(&format!("n{n}"), "boot-1", &format!("n{n}c{c}")).await;
+            }
+        }
+        let background = Background::start(&this.engine);
+        this.swept(1).await;
+        (this, background)
+    }
+
+    /// The background sweeps so many times more, at least.
+    async fn swept(&self, times: u64) {
+        let before = self.engine.counters().sweeps.get();
+        until(|| self.engine.counters().sweeps.get() >= before + times).await;
+    }
+
+    /// How often the agent of each node was asked since the last time.
+    fn asked(&self) -> [usize; 3] {
+        let asked = std::mem::take(&mut *self.nodes.asked.lock());
+        [1, 2, 3].map(|n| asked.iter().filter(|agent| ***agent == format!("agent-of-n{n}")).count())
     }
 
     async fn view(&self, address: IpAddr) -> LeaseView {
@@ -348,4 +381,55 @@ async fn what_was_given_to_another_or_released_is_lost_and_what_the_store_forgot
     cluster.engine.del(DelRequest::of(attachment("a"))).await.unwrap();
     assert_eq!(lost(claim("a", 1)).await, 1, "it was released");
     assert_eq!(lost(claim("a", 2)).await, 0, "in an earlier generation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_sweep_asks_for_all_of_one_node_before_the_next() {
+    let (cluster, _background) = Cluster::busy().await;
+    let asked = std::mem::take(&mut *cluster.nodes.asked.lock());
+    let changes = asked.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!((asked.len(), changes), (9, 2), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_namespace_ended_only_its_node_and_suspects_are_asked_for() {
+    let (cluster, _background) = Cluster::busy().await;
+    cluster.asked();
+    cluster.hear("n2", "boot-1").end("n2c0");
+    cluster.engine.note_end_of(&"agent-of-n2".into());
+    cluster.swept(1).await;
+    let [n1, n2, n3] = cluster.asked();
+    assert!(n2 >= 3 && (n1, n3) == (0, 0), "{n1} {n2} {n3}");
+    // Its grace goes by the clock of the site, which stands: it stays suspect, and is looked at with whatever else.
+    cluster.engine.note_end_of(&"agent-of-n1".into());
+    cluster.swept(1).await;
+    let [n1, n2, n3] = cluster.asked();
+    assert!(n1 == 3 && n2 >= 1 && n2 < n1 && n3 == 0, "{n1} {n2} {n3}");
+    cluster.site.clock.pass(Duration::from_secs(3));
+    until(|| cluster.engine.counters().reclaimed.get() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_owners_make_those_asked_for_whose_agents_are_not_heard() {
+    let (cluster, _background) = Cluster::busy().await;
+    cluster.asked();
+    cluster.engine.note_news_of_owners();
+    cluster.swept(1).await;
+    assert_eq!(cluster.asked(), [0, 0, 0]);
+    cluster.nodes.says.lock().insert("agent-of-n3".into(), NodeSays::Unknown);
+    cluster.engine.note_news_of_owners();
+    cluster.swept(1).await;
+    assert_eq!(cluster.asked(), [0, 0, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_that_are_told_all_the_time_do_not_keep_the_regular_sweep_away() {
+    let (cluster, _background) = Cluster::busy().await;
+    cluster.asked();
+    for _ in 0..310 {
+        cluster.engine.note_end_of(&"agent-of-n1".into());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let [n1, n2, n3] = cluster.asked();
+    assert!((3..=6).contains(&n2) && n2 == n3 && n1 > 60, "{n1} {n2} {n3}");
 }

@@ -341,6 +341,14 @@ impl Ledger {
         rows.filter_map(|(spot, _)| self.key(*spot)).collect()
     }
 
+    /// The same with those of one node, in one boot, beside each other.
+    pub fn keys_by_node(&self, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
+        let rows = self.rows.iter().filter(|(_, entry)| keep(&entry.slot));
+        let mut spots: Vec<_> = rows.map(|(spot, entry)| (entry.slot.node, *spot)).collect();
+        spots.sort_unstable_by_key(|(node, _)| *node);
+        spots.into_iter().filter_map(|(_, spot)| self.key(spot)).collect()
+    }
+
     /// The nodes of all rows that satisfy `keep`, each once and in no order.
     pub fn nodes_where(&self, keep: impl Fn(&Slot) -> bool) -> Vec<Arc<NodeRef>> {
         let rows = self.rows.values().filter(|entry| keep(&entry.slot));

@@ -241,10 +241,10 @@ async fn count(store: &KubeStore, leader: watch::Receiver<Leader>) {
     }
 }
 
-/// What the API tells of pods and nodes wakes the sweep, as the end of a namespace does.
+/// What the API tells of pods and nodes wakes the sweep.
 async fn wake(engine: Arc<Engine>, mut changed: watch::Receiver<u64>) {
     while changed.changed().await.is_ok() {
-        engine.note_end();
+        engine.note_news_of_owners();
     }
 }
 

@@ -178,8 +178,8 @@ impl Reception for Doorway {
         self.nodes.heard(&node.name);
     }
 
-    fn ended(&self, _: &Arc<NodeRef>) {
-        self.engine.note_end();
+    fn ended(&self, node: &Arc<NodeRef>) {
+        self.engine.note_end_of(&node.agent);
     }
 
     async fn introduce(

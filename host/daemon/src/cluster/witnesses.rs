@@ -138,6 +138,10 @@ impl Kernel for Witnesses {
         Err(no_containers())
     }
 
+    fn hears(&self, node: &NodeRef) -> bool {
+        self.sessions.hears(node) && self.nodes.says(node) == NodeSays::Heard
+    }
+
     fn look_at(&self, questions: &[Question]) -> Vec<Sight> {
         self.runtime.block_on(self.look(questions))
     }

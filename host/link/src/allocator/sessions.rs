@@ -77,6 +77,12 @@ impl Sessions {
         self.len() == 0
     }
 
+    /// Whether an agent speaks for the node in this boot.
+    #[must_use]
+    pub fn hears(&self, node: &NodeRef) -> bool {
+        self.by_agent.lock().get(&node.agent).is_some_and(|session| session.node.boot == node.boot)
+    }
+
     /// Takes in a session; an older one of the same agent is asked nothing any more.
     pub(super) fn open(&self, node: NodeRef, to_agent: mpsc::Sender<Bytes>) -> Arc<Session> {
         let session = Arc::new(Session {
