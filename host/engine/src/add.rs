@@ -13,6 +13,7 @@
 //! all families), I4 (the same ADD finds its own rows). A caller that goes away before the write leaves
 //! nothing behind; once the write has begun it is settled in its own task, whatever becomes of the caller.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tenure_core::address::Family;
@@ -28,7 +29,7 @@ use crate::choose::{Choice, NoChoice};
 use crate::holds::Holds;
 use crate::live::Looks;
 use crate::locks::AttachmentGuard;
-use crate::wait::{Place, Ticket};
+use crate::wait::{Place, Shortage, Ticket};
 use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
 
 /// So often a decision is made anew because somebody else changed a row meanwhile.
@@ -110,14 +111,19 @@ impl Engine {
                     }
                 }
                 Err(NoChoice::NotYet(shortage)) => {
-                    if looks.first() && self.look_at_store(&shortage).await {
-                        continue;
-                    }
+                    let looks_first = looks.first();
                     if request.wait.is_zero() {
+                        if looks_first && self.look_at_store(&shortage).await {
+                            continue;
+                        }
                         return Err(shortage.error);
                     }
                     let until = (patience, &decided_on, &guard);
-                    let waited = self.wait_for_turn(&mut place, (*shortage).clone(), until).await;
+                    let turn = self.wait_for_turn(&mut place, (*shortage).clone(), until);
+                    let waited = match looks_first {
+                        true => self.turn_or_look(turn, &shortage).await,
+                        false => turn.await,
+                    };
                     if let Err(error) = waited {
                         let is_over = Instant::now() >= patience;
                         if !(is_over && looks.last() && self.look_at_store(&shortage).await) {
@@ -139,6 +145,22 @@ impl Engine {
             }
         }
         Err(EngineError::Busy { what: "the row", bound: MAX_TRIES })
+    }
+
+    /// Waits in line while the store is looked at: a list of a full pool may take a second, and an address that comes free
+    /// meanwhile is nobody's else.
+    async fn turn_or_look(
+        self: &Arc<Self>,
+        turn: impl Future<Output = Result<(), EngineError>>,
+        shortage: &Shortage,
+    ) -> Result<(), EngineError> {
+        let mut turn = pin!(turn);
+        tokio::select! {
+            biased;
+            turn = &mut turn => return turn,
+            is_news = self.look_at_store(shortage) => if is_news { return Ok(()) },
+        }
+        turn.await
     }
 
     /// What the attachment has already, or what it shall have.

@@ -114,13 +114,13 @@ impl Engine {
         }
         // Who asks from here on needs another one.
         let number = line.begun.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        let began = Instant::now();
+        // Now: a caller whose turn for an address comes leaves in the middle.
+        let before = turn.began.replace(Instant::now());
         let listed = self.list(pool).await;
-        if let Ok(false) = listed {
-            return Ok(false);
+        match listed {
+            Ok(false) => turn.began = before,
+            Ok(true) | Err(_) => turn.ended = number,
         }
-        *turn = Turn { ended: number, began: Some(began) };
-        drop(turn);
         listed
     }
 

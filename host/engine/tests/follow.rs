@@ -304,6 +304,34 @@ async fn a_free_address_of_which_no_event_told_is_found_before_the_pool_is_calle
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_takes_what_comes_free_while_the_store_is_looked_at() {
+    let scene = Scene::new(1, "0s").await;
+    let theirs = scene.added_by_others("c1").await;
+    scene.tell_list().await;
+    del(&scene.others, "c1").await;
+    scene.store.set_gate(Gate::Reads);
+    let waiter = scene.add("c2", Duration::from_secs(30));
+    let late = scene.add("c3", Duration::from_secs(30));
+    until(|| scene.store.lists() == 1 && scene.engine.waiting() == 2).await;
+    let revision = scene.delete_row(theirs).await;
+    scene.tell(Change::Gone { key: key(theirs), revision }).await;
+    assert_eq!(
+        waiter.await.unwrap().unwrap(),
+        [theirs],
+        "the first in line, with the list under way"
+    );
+    assert_eq!(scene.store.lists(), 1);
+    assert!(!late.is_finished());
+    scene.store.set_gate(Gate::Open);
+    until(|| scene.store.lists() == 2).await;
+    assert_eq!(
+        scene.engine.waiting(),
+        1,
+        "what was left in the middle is begun anew for the others"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_add_that_waited_looks_once_more_before_it_gives_up() {
     let scene = Scene::new(1, "0s").await;
     scene.added_by_others("c1").await;
