@@ -37,10 +37,11 @@ enum Task {
         /// Their names or numbers; all without any.
         names: Vec<String>,
     },
-    /// Measures release builds side by side with host-local; all benchmarks but `cluster`, or the named ones.
+    /// Measures release builds side by side with host-local; all benchmarks but `cluster` and `scale`, or the named ones.
     Bench {
         /// process, durable, select, pool-size, memory, cluster (Kubernetes mode against a real API server, ten minutes;
-        /// `TENURE_BENCH_PODS=50 TENURE_BENCH_NODES=3` for a small one).
+        /// `TENURE_BENCH_PODS=50 TENURE_BENCH_NODES=3` for a small one), scale (a hundred agents and 50,000 leases, fifteen
+        /// minutes; `TENURE_BENCH_LEVELS=1000 TENURE_BENCH_SECONDS=10` for a small one).
         names: Vec<String>,
         /// One JSON object per line instead of the table.
         #[arg(long)]

@@ -1,8 +1,8 @@
 //! The parts of `cargo xtask bench` that need more than processes: durable ADDs, one decision, cost by pool size, and
 //! Kubernetes mode.
 //!
-//! The first three run what the daemon runs inside this process: redb on a real disk with fsync, the kernel witness, the
-//! shipped Wasm policies. The last one starts a cluster of processes: see `cluster/mod.rs`.
+//! The first ones run what the daemon runs inside this process: redb on a real disk with fsync, the kernel witness, the
+//! shipped Wasm policies. The last two start a cluster of processes: see `cluster/mod.rs` and `scale/mod.rs`.
 //! Each line of its output is one JSON object; `cargo xtask bench` makes the table.
 
 #![allow(
@@ -15,6 +15,7 @@
 mod adds;
 mod cluster;
 mod decisions;
+mod scale;
 mod site;
 
 use serde_json::json;
@@ -38,14 +39,15 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let (which, folder, policies) =
         (args.next().unwrap(), args.next().unwrap(), args.next().unwrap());
-    if which == "cluster" {
+    if let "cluster" | "scale" = &*which {
         let (bin, plugin) = (args.next().unwrap(), args.next().unwrap());
-        return cluster::run(&cluster::Built {
+        let built = cluster::Built {
             bin: bin.into(),
             plugin: plugin.into(),
             policies: policies.into(),
             folder: folder.into(),
-        });
+        };
+        return if which == "scale" { scale::run(&built) } else { cluster::run(&built) };
     }
     let site = site::Folders { state: folder.into(), policies: policies.into() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

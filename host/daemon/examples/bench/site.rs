@@ -24,6 +24,12 @@ pub(crate) struct Folders {
 
 pub(crate) struct SystemClock(Instant);
 
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         Moment(self.0.elapsed().as_millis() as u64)

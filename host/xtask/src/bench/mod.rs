@@ -4,6 +4,7 @@ mod cluster;
 mod figures;
 mod memory;
 mod processes;
+mod scale;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,8 +15,11 @@ use crate::{policies, sandbox, tools, workspace};
 use figures::Figure;
 
 /// All benchmarks, in the order in which they run.
-pub(crate) const ALL: [&str; 6] =
-    ["process", "durable", "select", "pool-size", "memory", cluster::NAME];
+pub(crate) const ALL: [&str; 7] =
+    ["process", "durable", "select", "pool-size", "memory", cluster::NAME, scale::NAME];
+
+/// Those of Kubernetes mode, which take minutes: they run where they are named.
+const LONG: [&str; 2] = [cluster::NAME, scale::NAME];
 
 /// What the benchmarks run.
 pub(crate) struct Built {
@@ -25,7 +29,7 @@ pub(crate) struct Built {
     pub(crate) policies: PathBuf,
 }
 
-/// Runs the named benchmarks; all but the one of Kubernetes mode, which takes minutes, where none is named.
+/// Runs the named benchmarks; all but those of Kubernetes mode where none is named.
 pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
     for name in names {
         ensure!(
@@ -34,7 +38,7 @@ pub(crate) fn run(names: &[String], json: bool) -> anyhow::Result<()> {
             ALL.join(", ")
         );
     }
-    if names.iter().any(|name| name == cluster::NAME) {
+    if names.iter().any(|name| LONG.contains(&name.as_str())) {
         tools::install_kubernetes()?;
     }
     let built = Built {
@@ -75,7 +79,7 @@ fn run_all(
     figures::machine(folder)?;
     for name in ALL {
         let is_wanted = match names {
-            [] => name != cluster::NAME,
+            [] => !LONG.contains(&name),
             names => names.iter().any(|wanted| wanted == name),
         };
         if !is_wanted {
@@ -86,6 +90,7 @@ fn run_all(
             "process" => processes::run(built, folder)?,
             "memory" => memory::run(built, folder)?,
             cluster::NAME => cluster::run(built, folder)?,
+            scale::NAME => scale::run(built, folder)?,
             inside => by_program(inside, built, folder, &[])?,
         };
         if json {

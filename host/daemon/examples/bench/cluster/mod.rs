@@ -14,21 +14,21 @@
 //! floor     the API server by itself   story     the phases of one run            report rows    words what limits them
 //! ```
 
-mod counters;
+pub(crate) mod counters;
 mod floor;
-mod kubelet;
+pub(crate) mod kubelet;
 mod ledger;
 mod nodes;
 mod plugin;
-mod pods;
-mod process;
-mod report;
+pub(crate) mod pods;
+pub(crate) mod process;
+pub(crate) mod report;
 mod rooms;
 mod scale;
 mod story;
-mod usage;
-mod words;
-mod world;
+pub(crate) mod usage;
+pub(crate) mod words;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 

@@ -25,12 +25,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 impl World {
     /// Each with its own network namespace, so that it sees the ends of its own containers only.
     pub(super) fn make_nodes(&mut self, built: &Built) {
-        let client = self.client();
-        let bundle = self.runtime.block_on(async {
-            let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-            let map = maps.get("tenure-allocator-ca").await.unwrap();
-            map.data.unwrap_or_default().into_values().collect::<String>()
-        });
+        let (client, bundle) = (self.client(), self.bundle());
         let ports: Vec<_> = self.allocators.iter().map(Process::port).collect();
         for (number, node) in self.nodes.clone().into_iter().enumerate() {
             link(number, &node);
@@ -62,8 +57,15 @@ impl World {
         }
     }
 
+    /// Whom agents trust.
+    pub(crate) fn bundle(&self) -> String {
+        let maps = Api::<ConfigMap>::namespaced(self.client(), NAMESPACE);
+        let map = self.runtime.block_on(maps.get("tenure-allocator-ca")).unwrap();
+        map.data.unwrap_or_default().into_values().collect()
+    }
+
     /// What the kubelets do beside their pods.
-    pub(super) fn keep_node_leases(&self) {
+    pub(crate) fn keep_node_leases(&self) {
         let (client, nodes, beats) = (self.client(), self.nodes.clone(), self.beats.clone());
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease"));

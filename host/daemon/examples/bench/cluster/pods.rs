@@ -96,6 +96,11 @@ pub(crate) async fn remove(client: &Client, pods: &[Pod]) {
     delete(client, pods, &DeleteParams::default().grace_period(0)).await;
 }
 
+/// The same of one.
+pub(crate) async fn remove_one(client: Client, pod: Pod) {
+    api(&client).delete(&pod.name, &DeleteParams::default().grace_period(0)).await.unwrap();
+}
+
 async fn delete(client: &Client, pods: &[Pod], params: &DeleteParams) {
     let api = api(client);
     stream::iter(pods)

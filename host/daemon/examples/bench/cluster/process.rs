@@ -69,10 +69,19 @@ impl Process {
 
 /// What the admin API answers; null before it serves.
 pub(crate) fn get(socket: &Path, path: &str) -> Value {
+    ask(socket, "GET", path)
+}
+
+/// What it answers to an act without a body.
+pub(crate) fn post(socket: &Path, path: &str) -> Value {
+    ask(socket, "POST", path)
+}
+
+fn ask(socket: &Path, method: &str, path: &str) -> Value {
     let ask = || -> std::io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(socket)?;
         // HTTP/1.0: the body comes as it is, and ends with the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(answer)

@@ -171,7 +171,7 @@ fn median(figures: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-fn round(figure: f64) -> f64 {
+pub(crate) fn round(figure: f64) -> f64 {
     // Without the sign of a zero that came out of a sum of nothing.
     (figure * 100.0).round() / 100.0 + 0.0
 }

@@ -23,18 +23,18 @@ use super::rooms;
 use super::scale::{Scale, Variant};
 use super::usage::Roles;
 
-pub(super) const ALLOCATORS: usize = 2;
+pub(crate) const ALLOCATORS: usize = 2;
 
 /// A running cluster. In the order of its fields it is dropped.
 pub(crate) struct World {
-    pub(super) allocators: Vec<Process>,
+    pub(crate) allocators: Vec<Process>,
     pub(super) agents: Vec<Process>,
     pub(crate) nodes: Vec<String>,
     /// Whether the kubelets renew their node leases.
     pub(super) beats: Arc<AtomicBool>,
     server: ApiServer,
     pub(crate) runtime: Runtime,
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// How often the nodes have booted.
     pub(super) boots: usize,
 }
@@ -43,6 +43,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn start(built: &Built, scale: &Scale, variant: Variant) -> Self {
+        let mut this = Self::without_agents(built, scale.nodes, variant.specs(scale.pods));
+        this.make_nodes(built);
+        this.keep_node_leases();
+        this.power_on();
+        this.wait_for_nodes();
+        this
+    }
+
+    /// The API server with these pools, and the allocators.
+    pub(crate) fn without_agents(
+        built: &Built,
+        nodes: usize,
+        pools: Vec<(String, serde_json::Value)>,
+    ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
@@ -54,7 +68,7 @@ impl World {
         let mut this = Self {
             allocators: Vec::new(),
             agents: Vec::new(),
-            nodes: (0..scale.nodes).map(|number| format!("n{number}")).collect(),
+            nodes: (0..nodes).map(|number| format!("n{number}")).collect(),
             beats: Arc::new(AtomicBool::new(true)),
             server,
             runtime,
@@ -63,12 +77,8 @@ impl World {
         };
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
         this.runtime.block_on(cluster::install(&this.client(), &deploy));
-        this.make_pools(scale, variant);
+        this.make_pools(pools);
         this.make_allocators(built);
-        this.make_nodes(built);
-        this.keep_node_leases();
-        this.power_on();
-        this.wait_for_nodes();
         this
     }
 
@@ -84,8 +94,8 @@ impl World {
         Client::try_from(self.server.allocator_config()).unwrap()
     }
 
-    fn make_pools(&self, scale: &Scale, variant: Variant) {
-        for (name, spec) in variant.specs(scale.pods) {
+    fn make_pools(&self, pools: Vec<(String, serde_json::Value)>) {
+        for (name, spec) in pools {
             let pool = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec});
             self.runtime.block_on(cluster::create(&self.client(), pool));
         }
