@@ -5,13 +5,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, ServiceAccount};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use crate::api_server::ApiServer;
+use crate::front::Front;
 
 /// The namespace of Tenure.
 pub const NAMESPACE: &str = "tenure-system";
@@ -99,6 +103,45 @@ pub async fn create(client: &Client, object: Value) {
     }
 }
 
+/// Throws away what the test before has left: all objects and leases of Tenure, pods, nodes and what the store says of itself.
+/// `allocator` may write leases.
+///
+/// # Panics
+/// If something is refused.
+pub async fn empty(client: &Client, allocator: Client) {
+    let all = (DeleteParams::default().grace_period(0), ListParams::default());
+    for kind in ["IPPool", "IPReservation", "IPAMPolicy", "IPLease"] {
+        let api = Api::<DynamicObject>::all_with(allocator.clone(), &resource(kind));
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            let name = object.metadata.name.unwrap();
+            if kind != "IPLease" {
+                let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                let _ = api.patch(&name, &PatchParams::default(), &free).await;
+            }
+            match api.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                // Somebody who was about to end did it.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => panic!("{name} cannot be deleted: {error}"),
+            }
+        }
+    }
+    for namespace in ["default", NAMESPACE] {
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+        pods.delete_collection(&all.0, &all.1).await.unwrap();
+    }
+    let nodes = Api::<Node>::all(client.clone());
+    nodes.delete_collection(&all.0, &all.1).await.unwrap();
+    for namespace in ["kube-node-lease", NAMESPACE] {
+        let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+        leases.delete_collection(&all.0, &all.1).await.unwrap();
+    }
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    for map in ["tenure-store", "tenure-fences"] {
+        let _ = maps.delete(map, &DeleteParams::default()).await;
+    }
+}
+
 /// A Node and the lease that its kubelet renews.
 ///
 /// # Panics
@@ -154,20 +197,15 @@ impl ApiServer {
     /// A kubeconfig with just the rights of a service account of Tenure.
     #[must_use]
     pub fn kubeconfig(&self, account: &str) -> Value {
-        let groups = [
-            "system:serviceaccounts",
-            "system:serviceaccounts:tenure-system",
-            "system:authenticated",
-        ];
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port()),
-                "certificate-authority": self.folder().join("ca.crt")}}],
-            "users": [{"name": "lab", "user": {
-                "token": "lab", "as": account_name(account), "as-groups": groups}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
-        })
+        let ca = self.folder().join("ca.crt");
+        let server = format!("https://127.0.0.1:{}", self.port());
+        kubeconfig(account, &json!({"server": server, "certificate-authority": ca}))
+    }
+
+    /// The same through something that stands before it.
+    #[must_use]
+    pub fn kubeconfig_through(&self, account: &str, front: &Front) -> Value {
+        kubeconfig(account, &json!({"server": format!("http://127.0.0.1:{}", front.port())}))
     }
 
     /// A client that may do everything and counts as the allocator: nobody else may write leases.
@@ -178,6 +216,18 @@ impl ApiServer {
         config.auth_info.impersonate_groups = Some(vec!["system:masters".to_owned()]);
         config
     }
+}
+
+fn kubeconfig(account: &str, cluster: &Value) -> Value {
+    let groups =
+        ["system:serviceaccounts", "system:serviceaccounts:tenure-system", "system:authenticated"];
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": "lab", "user": {
+            "token": "lab", "as": account_name(account), "as-groups": groups}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
+    })
 }
 
 fn account_name(account: &str) -> String {

@@ -7,6 +7,8 @@
 //! api_server   ApiServer: starts both, waits until ready, gives a client configuration; kill and start again
 //! certificates a CA, a serving certificate and keys, made anew each time
 //! cluster      Tenure's manifests, nodes, and the right to speak as allocator or agent
+//! front        an HTTP server before the API server, which does things to requests and watches
+//! relay        a cable that can be cut
 //! daemon       a process on a leash: it ends with the test, however the test ends
 //! ```
 //!
@@ -19,8 +21,12 @@ mod api_server;
 mod certificates;
 pub mod cluster;
 mod daemon;
+mod front;
+mod relay;
 mod tools;
 
 pub use api_server::{ApiServer, Options};
 pub use daemon::Daemon;
+pub use front::{Fate, Front};
+pub use relay::Relay;
 pub use tools::tool;

@@ -16,14 +16,13 @@ use tenure_core::time::{Clock as _, WallMs};
 use tenure_kube::{
     Authority, AuthorityError, AuthorityOptions, SERVER_NAME, ServingFiles, TrustBundle, TrustError,
 };
+use tenure_lab::{Fate, Front, Relay};
 use tenure_sim::HandClock;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::front::{Fate, Front};
 use crate::lab::Lab;
-use crate::relay::Relay;
 
 const NAME: &str = "tenure-allocator-ca";
 const HOUR: Duration = Duration::from_secs(3600);

@@ -9,10 +9,10 @@ use kube::{Api, Client};
 use serde_json::json;
 use tenure_core::error::Coded as _;
 use tenure_kube::{Facts, FactsOptions, OUT_OF_SERVICE};
+use tenure_lab::Front;
 use tenure_sim::HandClock;
 
 use crate::cluster::{Cluster, SHOP, until};
-use crate::front::Front;
 use crate::gate::Gate;
 
 /// Watches that last a second, and deadlines for a server that is starved by the build of something else.

@@ -6,11 +6,11 @@ use http::Method;
 use kube::api::DynamicObject;
 use tenure_core::lease::{Generation, Lease};
 use tenure_kube::{KubeOptions, KubeStore, LeaseSpec};
+use tenure_lab::{Fate, Front};
 use tenure_store::contract::samples::nth;
 use tenure_store::{Revision, Row, Store as _, StoreError, Write};
 use tokio::sync::oneshot;
 
-use crate::front::{Fate, Front};
 use crate::lab::{Lab, options, resource};
 
 /// A store behind a front, and one that goes straight to the server.

@@ -12,11 +12,11 @@ use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, ObjectKind};
 use tenure_engine::{AddRequest, DelRequest, Engine};
 use tenure_kube::{KubeOptions, KubeStore};
+use tenure_lab::Front;
 use tenure_sim::{Site, attachment, pool};
 use tenure_store::{Store as _, Write};
 use tokio::task::JoinSet;
 
-use crate::front::Front;
 use crate::lab::{Lab, options};
 
 /// Addresses of each of the two pools, exactly as many as are asked for.

@@ -7,11 +7,11 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tenure_kube::{Leader, LeaderOptions, Leadership};
+use tenure_lab::Relay;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::lab::{Lab, NAMESPACE};
-use crate::relay::Relay;
 
 /// Two cores that compile beside it are slow; where a figure is promised, it is asserted.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tenure_kube::{Refusal, ReviewError, ReviewOptions, Reviewed, Reviewer};
+use tenure_lab::Relay;
 
 use crate::lab::{Lab, NAMESPACE};
-use crate::relay::Relay;
 
 const ACCOUNT: &str = "tenure-agent";
 const AUDIENCE: &str = "tenure-allocator";

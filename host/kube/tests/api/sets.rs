@@ -7,12 +7,12 @@ use tenure_core::address::{Families, Family};
 use tenure_core::lease::{Generation, Lease, Proof, StickyKey};
 use tenure_core::time::WallMs;
 use tenure_kube::{KubeOptions, KubeStore};
+use tenure_lab::{Fate, Front};
 use tenure_store::Selection;
 use tenure_store::contract::samples::{lease, nth};
 use tenure_store::{Revision, Store as _, StoreError, Write};
 use tokio::sync::oneshot;
 
-use crate::front::{Fate, Front};
 use crate::lab::{Lab, options};
 
 fn released(lease: Lease) -> Lease {
