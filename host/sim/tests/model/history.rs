@@ -25,6 +25,26 @@ pub enum On {
     Redb,
 }
 
+/// Stores of some kind.
+pub struct Stores<'a> {
+    pub name: &'a str,
+    /// Makes an empty one for the history of a seed.
+    pub fresh: &'a (dyn Fn(u64) -> Backing + Sync),
+    /// There may be so many at once.
+    pub at_once: usize,
+    /// Fast enough to run a history that fails some hundred times more.
+    pub shrinks: bool,
+}
+
+impl On {
+    pub fn fresh(self) -> Backing {
+        match self {
+            On::Memory => Backing::Memory,
+            On::Redb => Backing::Redb(MemoryDisk::default()),
+        }
+    }
+}
+
 /// The operations that follow from a seed.
 pub fn from_seed(seed: u64) -> Vec<Op> {
     let mut bytes = [0; 32];
@@ -47,10 +67,11 @@ pub struct Ran {
 
 /// Runs operations and the end.
 pub fn run(ops: &[Op], on: On, trace: Trace) -> Ran {
-    let backing = match on {
-        On::Memory => Backing::Memory,
-        On::Redb => Backing::Redb(MemoryDisk::default()),
-    };
+    run_over(ops, on.fresh(), trace)
+}
+
+/// The same over an empty store of any kind.
+pub fn run_over(ops: &[Op], backing: Backing, trace: Trace) -> Ran {
     let mut machine = Machine::new(backing, trace).unwrap();
     let mut step = 0;
     let outcome = quietly(|| {
@@ -78,18 +99,27 @@ fn quietly(run: impl FnOnce() -> Check) -> Check {
 
 /// Runs histories on all cores until one fails.
 pub fn run_all(count: u64, first: u64, on: On) {
+    let (name, fresh) = (format!("{on:?}"), |_| on.fresh());
+    let at_once = std::thread::available_parallelism().map_or(2, usize::from);
+    run_all_over(count, first, &Stores { name: &name, fresh: &fresh, at_once, shrinks: true });
+}
+
+/// The same over stores of any kind.
+pub fn run_all_over(count: u64, first: u64, stores: &Stores<'_>) {
     let next = AtomicU64::new(first);
     let failed: Mutex<Option<u64>> = Mutex::new(None);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..stores.at_once {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + count || failed.lock().unwrap().is_some() {
                         break;
                     }
-                    if run(&from_seed(seed), on, Trace::default()).outcome.is_err() {
+                    if run_over(&from_seed(seed), (stores.fresh)(seed), Trace::default())
+                        .outcome
+                        .is_err()
+                    {
                         failed.lock().unwrap().get_or_insert(seed);
                     }
                 }
@@ -97,32 +127,39 @@ pub fn run_all(count: u64, first: u64, on: On) {
         }
     });
     if let Some(seed) = failed.into_inner().unwrap() {
-        report(seed, on);
+        report(seed, stores);
     }
 }
 
 /// Shrinks a history that fails, keeps it, and says how to run it again.
-fn report(seed: u64, on: On) -> ! {
-    let ops = shrunk(from_seed(seed), on);
-    let Ran { trace, outcome, .. } = run(&ops, on, Trace::kept());
-    let (step, Breach(why)) = outcome.unwrap_err();
+fn report(seed: u64, stores: &Stores<'_>) -> ! {
+    let (on, fresh) = (stores.name, || (stores.fresh)(seed));
+    let ops = from_seed(seed);
+    let ops = if stores.shrinks { shrunk(ops, &fresh) } else { ops };
+    let Ran { trace, outcome, .. } = run_over(&ops, fresh(), Trace::kept());
+    let Err((step, Breach(why))) = outcome else {
+        panic!(
+            "history {seed} on {on} failed once and not again: it depends on more than its seed"
+        );
+    };
     let line = format!("{seed} {}\n", serde_json::to_string(&ops).unwrap());
     let kept = match keep(&line) {
         Ok(()) => format!("kept in {}", regressions().display()),
         Err(error) => format!("not kept ({error}): {line}"),
     };
     panic!(
-        "history {seed} on {on:?} fails at step {step} of {}, {:?}: {why}\n{}\n{kept}\nrun it again: \
-         TENURE_SIM_SEED={seed} cargo test -p tenure-sim --test model -- replay --nocapture",
+        "history {seed} on {on} fails at step {step} of {}, {:?}: {why}\n{}\n{kept}\nrun it again: \
+         TENURE_SIM_SEED={seed} cargo test -p {} --test model -- replay --nocapture",
         ops.len(),
         ops.get(step),
         trace.join("\n"),
+        env!("CARGO_PKG_NAME"),
     )
 }
 
 /// Leaves out whatever is not needed to fail: halves first, then single operations.
-fn shrunk(mut ops: Vec<Op>, on: On) -> Vec<Op> {
-    let fails = |ops: &[Op]| run(ops, on, Trace::default()).outcome.is_err();
+fn shrunk(mut ops: Vec<Op>, fresh: &dyn Fn() -> Backing) -> Vec<Op> {
+    let fails = |ops: &[Op]| run_over(ops, fresh(), Trace::default()).outcome.is_err();
     let mut size = ops.len() / 2;
     while size > 0 {
         let mut at = 0;

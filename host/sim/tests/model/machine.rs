@@ -38,6 +38,19 @@ pub const MOST_FLIGHTS: usize = 8;
 pub enum Backing {
     Memory,
     Redb(MemoryDisk),
+    /// Any other one, by what opens it: at first it is empty.
+    #[allow(dead_code, reason = "`kube/tests/model` runs these histories over its own store")]
+    Other(Open),
+}
+
+/// Opens a store, again and again.
+#[derive(Clone)]
+pub struct Open(pub Arc<dyn Fn() -> Arc<dyn Store> + Send + Sync>);
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Open")
+    }
 }
 
 /// What is so for some more steps.
@@ -432,7 +445,7 @@ impl Machine {
         }
         const ORIGINS: [u64; 3] = [1_000, 50_000_000, 0];
         self.clock.restart_process(ORIGINS[self.processes as usize % ORIGINS.len()]);
-        if let Backing::Redb(_) = self.backing {
+        if !matches!(self.backing, Backing::Memory) {
             let backing = self.backing.clone();
             self.store.reopen(|| open(&backing));
         }
@@ -517,6 +530,7 @@ fn open(backing: &Backing) -> Arc<dyn Store> {
             let options = RedbOptions { cache_bytes: 1024 * 1024, ..RedbOptions::default() };
             Arc::new(RedbStore::open_on(disk.clone(), &options).unwrap())
         }
+        Backing::Other(open) => open.0(),
     }
 }
 
