@@ -9,6 +9,7 @@
 mod lab;
 
 mod affinity;
+mod conformance;
 mod faults;
 mod verbs;
 mod world;

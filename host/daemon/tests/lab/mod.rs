@@ -10,7 +10,9 @@
     unreachable_pub
 )]
 
+pub mod conformance;
 pub mod history;
+pub mod runtime;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tenure_cni::frame::{Request, Response};
+
+use runtime::Runtime;
 
 /// How long a condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,15 +156,18 @@ impl Lab {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// The container runtime of this machine.
+    pub fn runtime(&self) -> Runtime {
+        Runtime {
+            folder: self.folder.path().to_owned(),
+            socket: self.path("cni.sock"),
+            spool: self.path("spool"),
+        }
+    }
+
     /// A network configuration with tenure-ipam for this main plugin. An ADD on a full pool is told so at once.
     pub fn network(&self, version: &str, main: &str, extra: Value) -> Value {
-        let mut config = json!({
-            "cniVersion": version, "name": "net", "type": main,
-            "ipam": {"type": "tenure-ipam", "socket": self.path("cni.sock"), "spool": self.path("spool"),
-                     "waitSeconds": 0},
-        });
-        merge(&mut config, extra);
-        config
+        self.runtime().network(version, main, extra)
     }
 
     pub fn path(&self, name: &str) -> String {
@@ -169,25 +176,12 @@ impl Lab {
 
     /// Runs the shipped plugin as a runtime would.
     pub fn plugin(&self, verb: &str, container: &str, config: &Value) -> Answer {
-        let mut env = BTreeMap::from([("CNI_IFNAME", "eth0".to_owned())]);
-        env.insert("CNI_NETNS", format!("/run/netns/{container}"));
-        run_plugin(&plugin(), verb, container, config, &env)
+        self.runtime().plugin(verb, container, config)
     }
 
     /// Runs cnitool on a configuration that is kept as `net.d/NAME`.
     pub fn cnitool(&self, verb: &str, config: &Value, netns: &str) -> Answer {
-        let folder = self.folder.path().join("net.d");
-        std::fs::create_dir_all(&folder).unwrap();
-        let list = json!({"cniVersion": config["cniVersion"], "name": config["name"], "plugins": [config]});
-        let name = config["name"].as_str().unwrap();
-        std::fs::write(folder.join(format!("{name}.conflist")), list.to_string()).unwrap();
-        let output = Command::new(tools().join("cnitool"))
-            .args([verb, name, &format!("/run/netns/{netns}")])
-            .env("NETCONFPATH", &folder)
-            .env("CNI_PATH", cni_path())
-            .output()
-            .unwrap();
-        Answer::from(&output)
+        self.runtime().cnitool(verb, config, netns)
     }
 
     /// One request to the admin API: status and body.
@@ -209,6 +203,18 @@ pub fn run_plugin(
     config: &Value,
     env: &BTreeMap<&str, String>,
 ) -> Answer {
+    let plugin = start_plugin(program, verb, container, config, env);
+    Answer::from(&plugin.wait_with_output().unwrap())
+}
+
+/// Begins a call of a plugin.
+pub fn start_plugin(
+    program: &Path,
+    verb: &str,
+    container: &str,
+    config: &Value,
+    env: &BTreeMap<&str, String>,
+) -> Child {
     use std::io::Write as _;
     let mut child = Command::new(program)
         .env_clear()
@@ -223,8 +229,7 @@ pub fn run_plugin(
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Answer::from(&output)
+    child
 }
 
 /// One request to the admin API behind a socket: status and body.
