@@ -25,7 +25,8 @@ impl Ledger {
     ///
     /// A released row rests from now on, by our own clock, however long ago its record says that it was released: that is
     /// a timestamp of another machine (invariant I8), and so long a rest is only ever too long. A replica hears of a
-    /// release within milliseconds, and what it hears again does not begin anew.
+    /// release within milliseconds, and what it hears again does not begin anew: neither the same row, nor one that was
+    /// written since of the same release (somebody sets a label, a key's retention goes).
     pub fn hear(&mut self, lease: &Lease, revision: u64, now: Now) -> bool {
         let key = lease.key();
         if !self.is_news(&key, revision) {
@@ -127,6 +128,27 @@ mod tests {
         assert_eq!(ledger.slot(&bound.key()), before);
         assert!(ledger.hear_gone(&bound.key(), 5, at(9_000)));
         assert_eq!(ledger.slot(&bound.key()), None);
+    }
+
+    #[test]
+    fn a_release_that_is_heard_of_again_in_a_later_row_rests_on_and_another_release_anew() {
+        let mut ledger = four();
+        let bound = lease(&reserved(&mut ledger).key, "c1", 1);
+        let (key, released) = (bound.key(), bound.clone().released(at(0).wall, Proof::None, 60));
+        ledger.apply(&released, 5, at(0));
+        let ends = |ledger: &Ledger| ledger.slot(&key).unwrap().rest_ends();
+        for second in 1..=59 {
+            assert!(ledger.hear(&released, 5 + second, at(second * 1000)));
+        }
+        assert_eq!(ends(&ledger), Some(at(60_000).moment), "somebody writes it all the time");
+        // While an ADD had it, too.
+        let hold = ledger.reserve_exact(&key, For::Anyone, at(59_000)).unwrap();
+        assert!(ledger.hear(&released, 99, at(59_500)));
+        ledger.cancel(hold, at(59_800));
+        assert_eq!(ends(&ledger), Some(at(60_000).moment));
+        // It was in use in between.
+        ledger.hear(&bound.released(at(61_000).wall, Proof::None, 60), 100, at(61_000));
+        assert_eq!(ends(&ledger), Some(at(121_000).moment));
     }
 
     #[test]

@@ -225,7 +225,8 @@ impl Slot {
         }
     }
 
-    /// The seen mark of the same hold before: what was seen on a link stays seen across a release.
+    /// What this process knows of the same hold from before: what was seen on a link stays seen across a release, and a
+    /// release that is heard of again, in a row that somebody wrote for another reason, does not begin its rest anew.
     pub(super) fn inherit(&mut self, before: &Self) {
         let was_seen = match before.status {
             Status::Bound { seen, .. } | Status::Released { seen, .. } => seen,
@@ -233,6 +234,23 @@ impl Slot {
         };
         if let Status::Bound { seen, .. } | Status::Released { seen, .. } = &mut self.status {
             *seen |= was_seen;
+        }
+        self.rest_on(before);
+    }
+
+    /// Rests on where the row before is of the very same release.
+    fn rest_on(&mut self, before: &Self) {
+        let Status::Released { since: known, at: then, proved: proof, lingering: lingered, .. } =
+            before.status
+        else {
+            return;
+        };
+        if let Status::Released { since, at, proved, lingering, .. } = &mut self.status
+            && *at == then
+        {
+            *since = known;
+            *proved = proof.or(*proved);
+            *lingering = lingered;
         }
     }
 
