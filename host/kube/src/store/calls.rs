@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// The first pause before a request is sent again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The least that an API server which sheds load asks for. It says so in the header `Retry-After`, which kube does not hand
+/// over.
+const SHEDDING: Duration = Duration::from_secs(1);
 
 /// Why a request has no good answer.
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Failure {
             kube::Error::Api(status) if status.code == 429 => {
                 let after =
                     status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                Self::Busy(Duration::from_secs(u64::from(after)))
+                Self::Busy(Duration::from_secs(u64::from(after)).max(SHEDDING))
             }
             kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408 => {
                 Self::Refused(status)

@@ -137,6 +137,17 @@ async fn storms_of_429_and_503_are_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_sheds_load_is_not_asked_again_within_the_second_that_it_asks_for() {
+    let patient = KubeOptions { settle_within: Duration::from_secs(3), ..options() };
+    let scene = Scene::new(patient).await;
+    scene.front.storm(Some(429));
+    let refused = scene.store.commit(create()).await;
+    assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+    // A quarter less than a second each time; by its own pauses it would ask six times.
+    assert!(scene.front.seen(&Method::POST) <= 4, "{}", scene.front.seen(&Method::POST));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_known_in_time_is_called_so_and_what_was_only_refused_is_not() {
     let soon = KubeOptions { settle_within: Duration::from_millis(700), ..options() };
     let scene = Scene::new(soon.clone()).await;
