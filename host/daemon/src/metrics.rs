@@ -29,13 +29,21 @@ pub(crate) fn allocator(
     sessions: Arc<Sessions>,
 ) -> Result<Service, tenure_api::ApiError> {
     let connected = move || {
+        let whole = |value| vec![Sample { labels: Vec::new(), value: MetricValue::Whole(value) }];
         let count = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
-        vec![MetricFamily {
-            name: "tenure_agents_connected".to_owned(),
-            help: "Agents that are connected to this allocator".to_owned(),
-            kind: MetricKind::Gauge,
-            samples: vec![Sample { labels: Vec::new(), value: MetricValue::Whole(count) }],
-        }]
+        vec![
+            MetricFamily {
+                name: "tenure_agents_connected".to_owned(),
+                help: "Agents that are connected to this allocator".to_owned(),
+                kind: MetricKind::Gauge,
+                samples: whole(count),
+            },
+            family(
+                "tenure_looks_unseen",
+                "Looks for the namespace of a holder that its own agent could not see",
+                whole(sessions.unseen()),
+            ),
+        ]
     };
     let options = ApiOptions { metrics: vec![Arc::new(connected)], ..ApiOptions::default() };
     let api = Api::new(engine.clone(), options);

@@ -136,7 +136,11 @@ impl Engine {
             };
             match answer {
                 // Somebody else changed a row, or the pools, meanwhile: decide anew.
-                Err(EngineError::Store(StoreError::Conflict { .. }) | EngineError::Overtaken) => {
+                Err(
+                    error @ (EngineError::Store(StoreError::Conflict { .. })
+                    | EngineError::Overtaken),
+                ) => {
+                    tracing::debug!(attachment = %request.attachment, %error, tries, "decided anew");
                     self.counters.conflicts.one();
                     self.resolve_doubts().await;
                     tries += 1;
@@ -210,12 +214,14 @@ impl Engine {
 
     /// The identity of `CNI_NETNS`; none where it cannot be established: the lease is *blind* then.
     fn identify(&self, request: &AddRequest) -> Result<Option<Netns>, EngineError> {
-        let netns = match &request.caller {
-            Caller::Agent(call) => return Ok(call.netns),
+        let found = match &request.caller {
+            // Its agent has looked, and said why in its own log.
+            Caller::Agent(call) => call.netns,
             Caller::Here { netns: None } => return Ok(None),
-            Caller::Here { netns: Some(netns) } => netns,
+            Caller::Here { netns: Some(netns) } => {
+                netns.identify(&*self.ports.kernel, &request.attachment)?
+            }
         };
-        let found = netns.identify(&*self.ports.kernel, &request.attachment)?;
         if found.is_none() {
             self.counters.blind.one();
         }

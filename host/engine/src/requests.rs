@@ -240,7 +240,16 @@ impl NetnsRef {
             }
             Err(
                 error @ (WitnessError::NoSuchNamespace { .. } | WitnessError::NotANamespace { .. }),
-            ) => Err(EngineError::BadNetns { why: error.to_string() }),
+            ) => {
+                if self.file.is_none() {
+                    return Err(EngineError::BadNetns { why: error.to_string() });
+                }
+                let why = format!(
+                    "{error} where the daemon runs, though the plugin sees it; mount the runtime's namespaces there"
+                );
+                tracing::error!(%attachment, why, "no address is given to what cannot be seen");
+                Err(EngineError::BadNetns { why })
+            }
             Err(error) => {
                 tracing::warn!(%attachment, %error, "the lease is blind: only DEL, boot or an operator frees it");
                 Ok(None)

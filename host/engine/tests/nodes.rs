@@ -213,6 +213,21 @@ async fn a_lease_is_judged_by_the_kernel_of_its_own_node() {
 }
 
 #[tokio::test]
+async fn what_an_agent_could_not_see_is_counted_as_blind_and_kept() {
+    let nodes = Cluster::new().await;
+    let caller = Caller::Agent(AgentCall {
+        node: Arc::new(node("n1", "b1")),
+        netns: None,
+        boottime_ms: nodes.site.clock.boottime_ms(),
+        past: Past::None,
+    });
+    nodes.hear("n1", "b1");
+    nodes.engine.add(AddRequest { caller, ..nodes.site.request("a") }).await.unwrap();
+    assert_eq!(nodes.engine.counters().blind.get(), 1);
+    assert_eq!(nodes.reclaim().await, 0);
+}
+
+#[tokio::test]
 async fn of_a_node_whose_agent_has_not_spoken_nothing_is_known() {
     let mut cluster = Cluster::new().await;
     let n1 = cluster.hear("n1", "boot-1");

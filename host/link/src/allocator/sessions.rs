@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tenure_core::lease::NodeRef;
-use tenure_core::ports::{Census, Question, Sighting, WireLook, WireQuestion};
+use tenure_core::ports::{Census, NetnsLook, Question, Sighting, WireLook, WireQuestion};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -31,6 +31,8 @@ pub struct Sessions {
     /// By agent id: the youngest session of each.
     by_agent: Mutex<HashMap<Arc<str>, Arc<Session>>>,
     numbers: AtomicU64,
+    /// Namespaces that their own agent could not see, counted at each look.
+    unseen: AtomicU64,
 }
 
 /// One session.
@@ -42,6 +44,8 @@ pub(super) struct Session {
     /// Questions that wait for their answer.
     open: Mutex<HashMap<u64, oneshot::Sender<FromAgent>>>,
     questions: AtomicU64,
+    /// The last look did not see all that it was for.
+    is_blind: AtomicBool,
 }
 
 /// A session as operators see it.
@@ -91,6 +95,7 @@ impl Sessions {
             to_agent,
             open: Mutex::default(),
             questions: AtomicU64::new(0),
+            is_blind: AtomicBool::new(false),
         });
         self.by_agent.lock().insert(session.node.agent.clone(), session.clone());
         session
@@ -129,10 +134,11 @@ impl Sessions {
             for places in places.chunks(LOOKS_AT_ONCE) {
                 let questions: Vec<Asked> = places.iter().filter_map(asked).collect();
                 let (session, places) = (session.clone(), places.to_vec());
-                looks.push(async move { (session.look(questions).await, places) });
+                looks.push(async move { (session.look(questions).await, session, places) });
             }
         }
-        for (answers, places) in futures_util::future::join_all(looks).await {
+        for (answers, session, places) in futures_util::future::join_all(looks).await {
+            self.note_unseen(&session, answers.iter().flatten());
             for (at, answer) in places.into_iter().zip(answers.into_iter().flatten()) {
                 if let Some(place) = seen.get_mut(at) {
                     *place = Some(answer);
@@ -140,6 +146,30 @@ impl Sessions {
             }
         }
         seen
+    }
+
+    /// How often an agent was asked for the namespace of a holder of its own node, and could not see it. It stands still where
+    /// agents run as they should.
+    #[must_use]
+    pub fn unseen(&self) -> u64 {
+        self.unseen.load(Ordering::Relaxed)
+    }
+
+    /// What an agent does not see is kept for ever: somebody has to be told.
+    fn note_unseen<'a>(&self, session: &Session, answers: impl Iterator<Item = &'a Seen>) {
+        let (mut seen, mut unseen) = (0_u64, 0_u64);
+        for answer in answers {
+            let of_kind =
+                if answer.namespace == NetnsLook::Unknown { &mut unseen } else { &mut seen };
+            *of_kind = of_kind.saturating_add(1);
+        }
+        self.unseen.fetch_add(unseen, Ordering::Relaxed);
+        let node = &session.node.name;
+        if unseen > 0 && !session.is_blind.swap(true, Ordering::Relaxed) {
+            tracing::error!(%node, unseen, "its agent does not see the network namespaces of holders, whose addresses are kept until it does: give it hostPID and the mount of the runtime's namespaces");
+        } else if unseen == 0 && seen > 0 && session.is_blind.swap(false, Ordering::Relaxed) {
+            tracing::info!(%node, "its agent sees the network namespaces of holders again");
+        }
     }
 
     /// Which addresses stand on links of the nodes that are connected, and why something of these may be missing.
