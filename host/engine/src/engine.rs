@@ -261,10 +261,14 @@ impl Engine {
     /// The names of nodes on which something is held, or may be.
     #[must_use]
     pub fn holding_nodes(&self) -> BTreeSet<Arc<str>> {
-        let is_held =
-            |slot: &Slot| matches!(slot.status, Status::Bound { .. } | Status::Quarantined { .. });
         let nodes = self.state.lock().ledger.nodes_where(is_held);
         nodes.into_iter().map(|node| node.name.clone()).collect()
+    }
+
+    /// How many addresses each node has that are held, or may be; a node as an agent knew it at ADD.
+    #[must_use]
+    pub fn held_by_node(&self) -> Vec<(Arc<NodeRef>, usize)> {
+        self.state.lock().ledger.count_by_node(is_held)
     }
 
     /// What the engine counts.
@@ -474,6 +478,10 @@ pub(crate) fn check_all(objects: &[Object]) -> Result<(), EngineError> {
 }
 
 /// The pool, if it can be served beside these; else why not, in one word and in a sentence.
+fn is_held(slot: &Slot) -> bool {
+    matches!(slot.status, Status::Bound { .. } | Status::Quarantined { .. })
+}
+
 fn acceptable(
     object: &Resource<PoolSpec>,
     pools: &[Pool],

@@ -87,4 +87,4 @@ pub use trust::{
     Authority, AuthorityError, AuthorityOptions, Refusal, ReviewError, ReviewOptions, Reviewed,
     Reviewer, SERVER_NAME, ServingFiles, TrustBundle, TrustError,
 };
-pub use witness::{NodeOptions, NodeWitness, PodWitness};
+pub use witness::{FenceLook, FencedBy, NodeLook, NodeOptions, NodeWitness, PodWitness};

@@ -356,6 +356,18 @@ impl Ledger {
         numbers.into_iter().filter_map(|number| self.nodes.node(number).cloned()).collect()
     }
 
+    /// How many rows that satisfy `keep` each node has, in no order.
+    pub fn count_by_node(&self, keep: impl Fn(&Slot) -> bool) -> Vec<(Arc<NodeRef>, usize)> {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for entry in self.rows.values().filter(|entry| keep(&entry.slot)) {
+            *counts.entry(entry.slot.node).or_default() += 1;
+        }
+        let counts = counts.into_iter();
+        counts
+            .filter_map(|(number, count)| Some((self.nodes.node(number)?.clone(), count)))
+            .collect()
+    }
+
     /// The same of one pool.
     pub fn keys_of_pool(&self, pool: usize, keep: impl Fn(&Slot) -> bool) -> Vec<LeaseKey> {
         let stock = u32::try_from(pool).ok();

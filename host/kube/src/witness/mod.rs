@@ -6,6 +6,7 @@
 //! table    all nodes: fences, many that are lost at once, what is said of each                no I/O
 //! reader   node leases and fences, read live into the table
 //! nodes    NodeWitness: when they are read, and what is said
+//! look     what is known of one node, for operators
 //! fences   the operator's word that a machine is dead, in a ConfigMap
 //! pods     PodWitness: what is said of owners
 //! ```
@@ -14,11 +15,14 @@
 //! with nothing else.
 
 mod fences;
+mod look;
 mod nodes;
 mod pods;
 mod reader;
 mod silence;
 mod table;
 
+pub use self::look::{FenceLook, NodeLook};
 pub use self::nodes::{NodeOptions, NodeWitness};
 pub use self::pods::PodWitness;
+pub use self::table::FencedBy;

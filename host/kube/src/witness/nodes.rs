@@ -22,9 +22,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fences::Fences;
+use super::look::NodeLook;
 use super::reader::Reader;
 use super::silence::Rules;
-use super::table::Table;
+use super::table::{FencedBy, Table};
 use crate::facts::Facts;
 use crate::live::{Live, Unread};
 use crate::store::calls::jittered;
@@ -50,8 +51,10 @@ pub struct NodeWitness {
     /// Ends with the witness.
     _poll: JoinSet<()>,
 }
+
 struct Shared {
     reader: Reader,
+    lost: Duration,
     every: Duration,
     /// There is more to look at than before.
     wake: Notify,
@@ -86,7 +89,12 @@ impl NodeWitness {
         let fences = Fences::new(live.clone(), &options.namespace, options.call_deadline);
         let table = Mutex::new(Table::new(Rules { lost: options.lost, close: options.close }));
         let reader = Reader { live, fences, facts, clock, table };
-        let shared = Arc::new(Shared { reader, every: options.every, wake: Notify::new() });
+        let shared = Arc::new(Shared {
+            reader,
+            lost: options.lost,
+            every: options.every,
+            wake: Notify::new(),
+        });
         let mut poll = JoinSet::new();
         poll.spawn(shared.clone().poll());
         Self { shared, _poll: poll }
@@ -147,6 +155,41 @@ impl NodeWitness {
         self.shared.reader.fences.remove(node_uid).await?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Takes back the words of operators about these nodes whose agents were heard since: else a process that begins later
+    /// would see the fence and not know that it has ended. Answers the uids; what could not be taken back now stays for the
+    /// next time.
+    pub async fn lift_ended(&self, nodes: &[Arc<NodeRef>]) -> Vec<Arc<str>> {
+        let ended: HashSet<Arc<str>> = {
+            let table = self.shared.reader.table.lock();
+            let has_ended = |node: &&Arc<NodeRef>| {
+                let by = FencedBy::Operator;
+                table.fence_by(by, node).is_some() && table.stands(by, node).is_none()
+            };
+            nodes.iter().filter(has_ended).map(|node| node.uid.clone()).collect()
+        };
+        let mut lifted = Vec::new();
+        for uid in ended {
+            match self.undo(&uid).await {
+                Ok(()) => lifted.push(uid),
+                Err(error) => tracing::debug!(%error, %uid, "a fence that has ended stays for now"),
+            }
+        }
+        lifted
+    }
+
+    /// Who is silent for so long is lost.
+    #[must_use]
+    pub fn lost_time(&self) -> Duration {
+        self.shared.lost
+    }
+
+    /// What is known of a node, for operators.
+    #[must_use]
+    pub fn look(&self, node: &NodeRef) -> NodeLook {
+        let reader = &self.shared.reader;
+        NodeLook::of(&reader.table.lock(), node, reader.clock.now())
     }
 
     /// All machines that operators said to be dead: the uid of the Node, and why.

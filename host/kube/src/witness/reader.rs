@@ -80,7 +80,8 @@ impl Reader {
     /// Reads all about these nodes that what is said of them rests on.
     pub(super) async fn reread(&self, names: &HashSet<Arc<str>>) -> Reread {
         let leases = self.read_each(names.iter().cloned().collect());
-        let fences = join(self.read_confirmed(), self.reread_taints(names));
+        let taints = self.reread_taints(names.iter().cloned().collect());
+        let fences = join(self.read_confirmed(), taints);
         let (leases, (confirmed, taints)) = join(leases, fences).await;
         self.settle();
         Reread { leases, taints, confirmed }
@@ -169,15 +170,15 @@ impl Reader {
 
     /// Reads the Nodes of which the watch says that they are out of service, and answers of whom it is known now whether
     /// they are.
-    async fn reread_taints(&self, names: &HashSet<Arc<str>>) -> HashSet<Arc<str>> {
-        let reads = names.iter().map(|name| async {
-            let told = self.facts.node(name).filter(|node| node.is_out_of_service);
-            let Some(told) = told else { return Some(name.clone()) };
-            let now = self.facts.fetch_node(name).await.ok()?;
+    async fn reread_taints(&self, names: Vec<Arc<str>>) -> HashSet<Arc<str>> {
+        let reads = names.into_iter().map(|name| async {
+            let told = self.facts.node(&name).filter(|node| node.is_out_of_service);
+            let Some(told) = told else { return Some(name) };
+            let now = self.facts.fetch_node(&name).await.ok()?;
             if now.is_none_or(|now| now.uid != told.uid || !now.is_out_of_service) {
                 self.table.lock().unfenced(FencedBy::Taint, &told.uid);
             }
-            Some(name.clone())
+            Some(name)
         });
         let reads = stream::iter(reads).buffer_unordered(AT_ONCE);
         reads.filter_map(std::future::ready).collect().await

@@ -86,6 +86,16 @@ impl Silence {
         self.heard
     }
 
+    /// What the last read that succeeded showed.
+    pub(crate) fn last_lease(&self) -> Option<&LeaseSeen> {
+        self.last.as_ref().map(|(seen, _)| seen)
+    }
+
+    /// For how long its lease was read and did not change.
+    pub(crate) fn lease_silent(&self) -> Duration {
+        self.lease
+    }
+
     /// A read succeeded.
     pub(crate) fn read(&mut self, seen: LeaseSeen, span: Span, rules: Rules) {
         let Some((before, last)) = self.last.take() else {

@@ -35,7 +35,7 @@ const LOOKED_AFTER: u32 = 4;
 
 /// Who says that a machine is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum FencedBy {
+pub enum FencedBy {
     /// The taint of its Node.
     Taint,
     /// The operator.
@@ -139,13 +139,24 @@ impl Table {
 
     /// When this process first saw a fence of the node that no agent has ended since.
     pub(crate) fn fence(&self, node: &NodeRef) -> Option<Moment> {
-        let heard = self.nodes.get(&node.name).and_then(|node| node.silence.last_heard());
-        let stands = |by| {
-            let seen = self.fences.get(&(by, node.uid.clone())).copied();
-            seen.filter(|seen| heard.is_none_or(|heard| heard < *seen))
-        };
-        let uid_is_known = !node.uid.is_empty();
-        uid_is_known.then(|| stands(FencedBy::Operator).or(stands(FencedBy::Taint))).flatten()
+        self.stands(FencedBy::Operator, node).or(self.stands(FencedBy::Taint, node))
+    }
+
+    /// The same of one who says so.
+    pub(crate) fn stands(&self, by: FencedBy, node: &NodeRef) -> Option<Moment> {
+        let heard = self.silence(&node.name).and_then(Silence::last_heard);
+        self.fence_by(by, node).filter(|seen| heard.is_none_or(|heard| heard < *seen))
+    }
+
+    /// When this process first saw a fence of the node, whether an agent has ended it since or not.
+    pub(crate) fn fence_by(&self, by: FencedBy, node: &NodeRef) -> Option<Moment> {
+        let seen = self.fences.get(&(by, node.uid.clone())).copied();
+        seen.filter(|_| !node.uid.is_empty())
+    }
+
+    /// How long a node was silent.
+    pub(crate) fn silence(&self, name: &str) -> Option<&Silence> {
+        self.nodes.get(name).map(|node| &node.silence)
     }
 
     /// Draws the conclusions of all reads up to now. Nobody is said to be lost before.

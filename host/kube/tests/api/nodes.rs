@@ -8,7 +8,7 @@ use kube::Client;
 use tenure_core::judge::NodeSays;
 use tenure_core::lease::NodeRef;
 use tenure_core::time::{Clock, Moment, WallMs};
-use tenure_kube::{Facts, FactsOptions, NodeOptions, NodeWitness, OUT_OF_SERVICE};
+use tenure_kube::{Facts, FactsOptions, FencedBy, NodeOptions, NodeWitness, OUT_OF_SERVICE};
 use tenure_sim::HandClock;
 
 use crate::cluster::{Cluster, until};
@@ -292,4 +292,60 @@ async fn the_poll_alone_sees_a_node_fall_silent_and_return() {
     scene.until(NodeSays::Lost).await;
     scene.witness.heard("n1");
     assert_eq!(scene.says(), NodeSays::Heard);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_word_of_an_operator_that_an_agent_has_proved_wrong_is_taken_back_for_all() {
+    let scene = Scene::of(&["n1", "n2"], rarely()).await;
+    let uids: Vec<String> = scene.nodes.iter().map(|node| node.uid.to_string()).collect();
+    scene.pass(45, &[]).await;
+    for uid in &uids {
+        scene.witness.confirm_dead(uid, "power cut").await.unwrap();
+    }
+    scene.read(&[]).await;
+    assert!(scene.witness.lift_ended(&scene.nodes).await.is_empty(), "nobody was heard");
+    scene.witness.heard("n1");
+    assert_eq!(scene.witness.lift_ended(&scene.nodes[1..]).await, [], "that is another one");
+    assert_eq!(*scene.witness.lift_ended(&scene.nodes).await, [scene.nodes[0].uid.clone()]);
+    let stand = scene.witness.confirmed().await.unwrap();
+    assert_eq!(stand.keys().collect::<Vec<_>>(), [&uids[1]]);
+    // A process that begins now, and never hears the agent that has lived since.
+    let witness = witness_of(scene.cluster.client(), &scene.facts, scene.clock.clone(), rarely());
+    witness.watch_for(scene.nodes.iter().map(|node| node.name.clone()));
+    for _ in 0..10 {
+        witness.reread(&scene.nodes).await;
+        scene.clock.pass(Duration::from_secs(5));
+    }
+    let said = witness.reread(&scene.nodes).await;
+    assert_eq!(said, [NodeSays::Lost, NodeSays::Fenced], "only the second is a word that stands");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_see_since_when_a_node_is_silent_and_who_says_that_it_is_dead() {
+    let scene = Scene::of(&["n1"], rarely()).await;
+    let look = || scene.witness.look(&scene.nodes[0]);
+    scene.witness.heard("n1");
+    let seen = look();
+    assert_eq!(
+        (seen.says, seen.heard, seen.has_lease),
+        (NodeSays::Heard, Some(Duration::ZERO), None)
+    );
+    // Its lease is read once the agent is no longer heard.
+    scene.pass(85, &[]).await;
+    scene.witness.confirm_dead(&scene.nodes[0].uid, "burnt").await.unwrap();
+    scene.read(&[]).await;
+    scene.clock.pass(Duration::from_secs(3));
+    let seen = look();
+    assert_eq!((seen.says, seen.has_lease), (NodeSays::Fenced, Some(true)));
+    assert_eq!(
+        (seen.heard, seen.lease_silent),
+        (Some(Duration::from_secs(88)), Duration::from_secs(45))
+    );
+    let fences: Vec<_> = seen.fences.iter().map(|one| (one.by, one.seen, one.has_ended)).collect();
+    assert_eq!(fences, [(FencedBy::Operator, Duration::from_secs(3), false)]);
+    scene.witness.heard("n1");
+    assert!(look().fences[0].has_ended);
+    scene.cluster.delete_lease("n1").await;
+    scene.read(&[]).await;
+    assert_eq!(look().says, NodeSays::Heard);
 }
