@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
 use crate::metric::MetricFamily;
+use crate::nodes::Nodes;
 
 /// Where metrics of other edges come from; called once per scrape.
 pub type MetricSource = Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>;
@@ -25,6 +26,8 @@ pub struct ApiOptions {
     pub max_import: usize,
     /// Metrics of other edges.
     pub metrics: Vec<MetricSource>,
+    /// Whoever knows the nodes of the cluster; nobody in standalone mode.
+    pub nodes: Option<Arc<dyn Nodes>>,
 }
 
 /// The API over one engine. Cheap to clone.
@@ -57,6 +60,7 @@ impl Default for ApiOptions {
             max_body: 1024 * 1024,
             max_import: 256 * 1024 * 1024,
             metrics: Vec::new(),
+            nodes: None,
         }
     }
 }

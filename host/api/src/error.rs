@@ -12,6 +12,8 @@ use tenure_socket::SocketError;
 use tenure_store::StoreError;
 use utoipa::ToSchema;
 
+use crate::nodes::NodesError;
+
 /// An error of the API. `Display` is for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -21,6 +23,9 @@ pub enum ApiError {
     /// The store refuses an export or an import.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing can be said of nodes, or done about them.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
     /// A body is no object.
     #[error(transparent)]
     Object(#[from] BadObject),
@@ -119,6 +124,7 @@ impl Coded for ApiError {
         match self {
             Self::Engine(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Nodes(error) => error.code(),
             Self::Object(error) => error.code(),
             Self::Name(_) => "BAD_NAME",
             Self::BadBody { .. } => "BAD_BODY",
@@ -138,6 +144,7 @@ impl Coded for ApiError {
         match self {
             Self::Engine(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Nodes(error) => error.kind(),
             Self::Object(error) => error.kind(),
             Self::Name(_)
             | Self::BadBody { .. }

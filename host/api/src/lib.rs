@@ -18,6 +18,7 @@ mod error;
 mod extract;
 mod guard;
 mod metric;
+mod nodes;
 mod openapi;
 mod router;
 mod routes;
@@ -27,6 +28,10 @@ mod server;
 pub use api::{Api, ApiOptions, Caller, MetricSource};
 pub use error::{ApiError, ErrorBody, ErrorText};
 pub use metric::{MetricFamily, MetricKind, MetricValue, Sample};
+pub use nodes::{
+    DeathWord, FenceView, FencedBy, NodeLease, NodeState, NodeView, Nodes, NodesError, NodesFuture,
+    Unconfirmed,
+};
 pub use openapi::openapi_json;
 pub use router::router;
 pub use server::{Handle, Options, Service};

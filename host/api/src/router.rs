@@ -10,7 +10,7 @@ use tenure_engine::RECLAIM_PATIENCE;
 use crate::api::Api;
 use crate::error::ApiError;
 use crate::guard::{Bounds, guard};
-use crate::routes::{health, leases, objects, reclaim, status, transfer};
+use crate::routes::{health, leases, nodes, objects, reclaim, status, transfer};
 
 /// The routes over `api`, without a server: tests call it directly.
 pub fn router(api: Api) -> Router {
@@ -27,6 +27,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/leases/{address}/history", get(leases::history))
         .route("/v1/leases/{address}/release", post(leases::release))
         .route("/v1/leases/{address}/explain", get(reclaim::explain))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{uid}/confirm-dead", post(nodes::confirm_dead))
+        .route("/v1/nodes/{uid}/unconfirm-dead", post(nodes::unconfirm_dead))
         .route("/v1/decisions", get(status::decisions))
         .route("/v1/status", get(status::status))
         .route("/v1/export", get(transfer::export))

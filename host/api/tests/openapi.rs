@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use support::{api, busy_site};
+use support::{api, busy_site, cluster_api};
 use tenure_core::time::Clock as _;
 use tenure_store::Store as _;
 use tower::ServiceExt as _;
@@ -47,7 +47,10 @@ async fn every_described_route_is_served() {
     let mut asked = 0;
     for (path, methods) in description["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
-            let path = path.replace("{name}", "nobody").replace("{address}", "10.6.0.9");
+            let path = path
+                .replace("{name}", "nobody")
+                .replace("{address}", "10.6.0.9")
+                .replace("{uid}", "u");
             let method = method.to_uppercase();
             let (status, body) = answer(&router, &method, &path, &Value::Null).await;
             let text = String::from_utf8_lossy(&body);
@@ -56,7 +59,7 @@ async fn every_described_route_is_served() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 23, "a new route needs its description");
+    assert_eq!(asked, 26, "a new route needs its description");
 }
 
 #[tokio::test]
@@ -95,6 +98,27 @@ async fn real_answers_satisfy_their_schemas() {
         let (status, bytes) = answer(&router, method, path, &body).await;
         let found: Value = serde_json::from_slice(&bytes).unwrap();
         holds(template, method, status, &found);
+    }
+}
+
+#[tokio::test]
+async fn real_answers_about_nodes_satisfy_their_schemas() {
+    let site = busy_site().await;
+    let (of_cluster, alone) = (cluster_api(&site), api(&site));
+    let (of_cluster, alone) = (tenure_api::router(of_cluster), tenure_api::router(alone));
+    let (list, confirm) = ("/v1/nodes", "/v1/nodes/{uid}/confirm-dead");
+    let unconfirm = "/v1/nodes/{uid}/unconfirm-dead";
+    for (router, method, path, template) in [
+        (&of_cluster, "POST", "/v1/nodes/uid-3/confirm-dead", confirm),
+        (&of_cluster, "GET", list, list),
+        (&of_cluster, "POST", "/v1/nodes/uid-1/confirm-dead", confirm),
+        (&of_cluster, "POST", "/v1/nodes/uid-9/confirm-dead", confirm),
+        (&of_cluster, "POST", "/v1/nodes/uid-3/unconfirm-dead", unconfirm),
+        (&alone, "GET", list, list),
+        (&alone, "POST", "/v1/nodes/uid-3/confirm-dead", confirm),
+    ] {
+        let (status, bytes) = answer(router, method, path, &json!({"reason": "burnt"})).await;
+        holds(template, method, status, &serde_json::from_slice(&bytes).unwrap());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tenure_api::{Api, ApiOptions, MetricFamily, MetricKind, MetricValue, Sample, Service};
+use tenure_api::{Api, ApiOptions, MetricFamily, MetricKind, MetricValue, Nodes, Sample, Service};
 use tenure_cni::{Metrics, Reading, VerbReading};
 use tenure_engine::Engine;
 use tenure_link::allocator::Sessions;
@@ -27,6 +27,7 @@ pub(crate) fn allocator(
     config: &Config,
     engine: &Arc<Engine>,
     sessions: Arc<Sessions>,
+    nodes: Arc<dyn Nodes>,
 ) -> Result<Service, tenure_api::ApiError> {
     let connected = move || {
         let whole = |value| vec![Sample { labels: Vec::new(), value: MetricValue::Whole(value) }];
@@ -45,7 +46,11 @@ pub(crate) fn allocator(
             ),
         ]
     };
-    let options = ApiOptions { metrics: vec![Arc::new(connected)], ..ApiOptions::default() };
+    let options = ApiOptions {
+        metrics: vec![Arc::new(connected)],
+        nodes: Some(nodes),
+        ..ApiOptions::default()
+    };
     let api = Api::new(engine.clone(), options);
     Service::bind(tenure_api::Options::new(&config.admin.socket), api)
 }

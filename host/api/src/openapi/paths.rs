@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 
 use super::schemas;
 use crate::error::ErrorBody;
+use crate::nodes::{DeathWord, NodeView, Unconfirmed};
 
 /// The name in a path.
 #[derive(IntoParams)]
@@ -21,6 +22,14 @@ struct Name {
 struct Address {
     /// The address.
     address: String,
+}
+
+/// The uid in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Uid {
+    /// The uid of a Node; never its name.
+    uid: String,
 }
 
 /// The space in a query.
@@ -192,6 +201,32 @@ pub(super) fn explain_lease() {}
         (status = "default", description = "refused", body = ErrorBody)
     ))]
 pub(super) fn reclaim() {}
+
+/// The nodes of the cluster that the API, an agent or a lease names, by name and uid.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses(
+    (status = 200, body = schemas::Items<NodeView>),
+    (status = 409, description = "the daemon is standalone", body = ErrorBody),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn list_nodes() {}
+
+/// Takes the operator's word that the machine of this Node is dead: what is bound there is given to others.
+#[utoipa::path(post, path = "/v1/nodes/{uid}/confirm-dead", tag = "nodes", params(Uid),
+    request_body = DeathWord,
+    responses(
+        (status = 200, body = NodeView),
+        (status = 404, description = "no Node and no lease has this uid", body = ErrorBody),
+        (status = 409, description = "its agent or its kubelet is heard, or the daemon is standalone", body = ErrorBody),
+        (status = "default", description = "refused", body = ErrorBody)
+    ))]
+pub(super) fn confirm_dead() {}
+
+/// Takes that word back. What was given to others meanwhile stays theirs.
+#[utoipa::path(post, path = "/v1/nodes/{uid}/unconfirm-dead", tag = "nodes", params(Uid), responses(
+    (status = 200, body = Unconfirmed),
+    (status = "default", description = "refused", body = ErrorBody)
+))]
+pub(super) fn unconfirm_dead() {}
 
 /// The newest decisions, newest first.
 #[utoipa::path(get, path = "/v1/decisions", tag = "daemon",

@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 pub(crate) mod leases;
+pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod reclaim;
 pub(crate) mod shapes;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
+pub mod nodes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -89,6 +91,12 @@ pub fn object(kind: &str, name: &str, spec: Value) -> Value {
 
 pub fn api(site: &Site) -> Api {
     Api::new(site.engine.clone(), ApiOptions::default())
+}
+
+/// The API of an allocator in a cluster that is made up.
+pub fn cluster_api(site: &Site) -> Api {
+    let nodes = Some(Arc::new(nodes::MadeUp::default()) as Arc<dyn tenure_api::Nodes>);
+    Api::new(site.engine.clone(), ApiOptions { nodes, ..ApiOptions::default() })
 }
 
 // === policies ===

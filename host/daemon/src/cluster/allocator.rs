@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
+use super::nodes::ClusterNodes;
 use super::reception::Doorway;
 use super::witnesses::Witnesses;
 use crate::clock::SystemClock;
@@ -66,7 +67,7 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut background = Background::start_following(&engine);
     let mut tasks = JoinSet::new();
     tasks.spawn(wake(engine.clone(), cluster.facts.changed()));
-    tasks.spawn(name_nodes(engine.clone(), cluster.nodes.clone()));
+    tasks.spawn(cluster_nodes(&cluster, &engine).keep_up());
     let authority = build_authority(config, &cluster).await?;
     tasks.spawn({
         let authority = authority.clone();
@@ -79,7 +80,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let agents =
         serve_agents(config, &cluster, (&engine, store.clone()), (accept(&authority), leads))
             .await?;
-    let admin = metrics::allocator(config, &engine, cluster.sessions.clone())?.start();
+    let nodes = Arc::new(cluster_nodes(&cluster, &engine));
+    let admin = metrics::allocator(config, &engine, cluster.sessions.clone(), nodes)?.start();
 
     tracing::info!(agents = %config.allocator.listen, identity = cluster.identity, "the allocator serves");
     notify(&[sd_notify::NotifyState::Ready]);
@@ -201,6 +203,16 @@ async fn serve_agents(
     Ok(service.start())
 }
 
+fn cluster_nodes(cluster: &Cluster, engine: &Arc<Engine>) -> ClusterNodes {
+    ClusterNodes {
+        nodes: cluster.nodes.clone(),
+        facts: cluster.facts.clone(),
+        sessions: cluster.sessions.clone(),
+        engine: engine.clone(),
+        clock: cluster.clock.clone(),
+    }
+}
+
 fn accept(authority: &Authority) -> Accept {
     let acceptor = TlsAcceptor::from(authority.server_config());
     Arc::new(move |stream: TcpStream| {
@@ -245,14 +257,5 @@ async fn count(store: &KubeStore, leader: watch::Receiver<Leader>) {
 async fn wake(engine: Arc<Engine>, mut changed: watch::Receiver<u64>) {
     while changed.changed().await.is_ok() {
         engine.note_news_of_owners();
-    }
-}
-
-/// Tells the witness of nodes which ones hold something.
-async fn name_nodes(engine: Arc<Engine>, nodes: Arc<NodeWitness>) {
-    let mut interval = tokio::time::interval(tenure_core::defaults::HEARTBEAT);
-    loop {
-        interval.tick().await;
-        nodes.watch_for(engine.holding_nodes());
     }
 }

@@ -5,12 +5,14 @@
 //! dial       how it finds and trusts them
 //! allocator  2 or 3 in a cluster: engine over the Kubernetes API, one of them preferred
 //! reception  who is let in for which node, and what the cluster knows of the owner of an ADD
+//! nodes      the nodes as operators see them, and their word that one is dead
 //! witnesses  what agents, node leases and pods say of holders, as the engine asks
 //! ```
 
 pub(crate) mod agent;
 pub(crate) mod allocator;
 mod dial;
+mod nodes;
 mod reception;
 mod witnesses;
 

@@ -3,5 +3,6 @@
 mod agents;
 mod allocators;
 mod api_server;
+mod confirmed;
 mod history;
 mod nodes;

@@ -187,7 +187,12 @@ impl Process {
 
     /// What the admin API answers.
     pub fn admin(&self, path: &str) -> String {
-        crate::lab::http(&self.folder.join("admin.sock"), "GET", path, "").1
+        self.ask("GET", path, "").1
+    }
+
+    /// What it answers to any request, with its status.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        crate::lab::http(&self.folder.join("admin.sock"), method, path, body)
     }
 
     pub fn port(&self) -> u16 {
