@@ -1,42 +1,29 @@
 //! The command line as a whole. Each command has its own arguments beside its code.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, completions, delete, describe, explain, export, get, history, import, reclaim, release,
-    version,
+    apply, completions, delete, describe, dial_stdio, explain, export, get, history, import, node,
+    reclaim, release, version,
 };
 use crate::output::Format;
-
-/// Where the daemon listens when nobody says otherwise.
-pub(crate) const DEFAULT_SOCKET: &str = "/run/tenure/admin.sock";
+use crate::reach::Reach;
 
 /// Shown behind the options of each command.
-const GLOBAL: &str = "Global options";
+pub(crate) const GLOBAL: &str = "Global options";
 
-/// Look at and change what Tenure, the IP address manager for containers, holds on this machine.
+/// Look at and change what Tenure, the IP address manager for containers, holds on this machine or in a cluster.
 #[derive(Debug, Parser)]
 #[command(
     name = "tenure",
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure explain 10.6.1.7\n  tenure history 10.6.1.7 --at 2h\n  tenure reclaim --dry-run\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
+    after_help = "EXAMPLES:\n  tenure apply -f pools.yaml\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure explain 10.6.1.7\n  tenure history 10.6.1.7 --at 2h\n  tenure reclaim --dry-run\n  tenure --context lab get nodes\n\nCLUSTERS:\n  --cluster, --kubeconfig, --context or TENURE_CONTEXT lead to the allocators of a Kubernetes\n  cluster, by `pods/exec`; without any of them, and whatever KUBECONFIG says, a command goes to the\n  socket. What is typed goes before the environment.\n\nEXIT CODES:\n  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule, 5 daemon unreachable"
 )]
 pub(crate) struct Cli {
-    /// Admin socket of the daemon
-    #[arg(
-        long,
-        global = true,
-        env = "TENURE_SOCKET",
-        hide_env_values = true,
-        default_value = DEFAULT_SOCKET,
-        value_name = "PATH",
-        help_heading = GLOBAL
-    )]
-    pub(crate) socket: PathBuf,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// How answers are shown; `apply` takes what `get -o yaml` or `-o json` shows
     #[arg(
         short,
@@ -63,6 +50,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Reclaim(reclaim::Args),
     Release(release::Args),
+    Node(node::Args),
     /// Show whether the daemon is well, and its pools and policies on one screen
     #[command(after_help = "EXAMPLES:\n  tenure status\n  tenure status -o json")]
     Status,
@@ -70,4 +58,6 @@ pub(crate) enum Command {
     Import(import::Args),
     Completions(completions::Args),
     Version(version::Args),
+    #[command(hide = true)]
+    DialStdio(dial_stdio::Args),
 }

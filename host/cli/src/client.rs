@@ -1,4 +1,5 @@
-//! HTTP over the unix socket: one connection per request, for a command makes few.
+//! HTTP to the admin API: over its unix socket one connection per request, for a command makes few; over a stream into a
+//! cluster, which costs more, one for all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,21 +7,37 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::sync::Mutex;
 
+use crate::cluster::{Cluster, Process, Stream};
 use crate::error::{CliError, Refusal};
+use crate::reach::Place;
 
 /// The daemon answers within 30 s or says that it cannot; a little more is for the way.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The admin API behind a socket.
-#[derive(Debug, Clone)]
+/// The admin API, wherever it is.
 pub(crate) struct Client {
-    socket: PathBuf,
+    way: Way,
+    /// The connection into a cluster, between two requests.
+    kept: Mutex<Option<Connection>>,
+}
+
+enum Way {
+    Socket(PathBuf),
+    Cluster(Box<Cluster>),
+}
+
+/// A connection, and whoever carries it into a cluster.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    process: Option<Process>,
 }
 
 /// The body of an answer that is not a success.
@@ -30,8 +47,29 @@ struct Failure {
 }
 
 impl Client {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    /// The API of this place. Nobody is asked yet.
+    pub(crate) async fn of(place: Place) -> Result<Self, CliError> {
+        let way = match place {
+            Place::Socket(socket) => Way::Socket(socket),
+            Place::Cluster(access) => Way::Cluster(Box::new(Cluster::open(&access).await?)),
+        };
+        Ok(Self { way, kept: Mutex::default() })
+    }
+
+    /// Who asks, where somebody else than the kernel says so.
+    pub(crate) async fn user(&self) -> Option<String> {
+        match &self.way {
+            Way::Socket(_) => None,
+            Way::Cluster(cluster) => cluster.user().await,
+        }
+    }
+
+    /// Lets go of whatever carries the requests.
+    pub(crate) async fn close(self) {
+        if let Some(Connection { sender, process: Some(process) }) = self.kept.into_inner() {
+            drop(sender);
+            process.finished().await;
+        }
     }
 
     /// Asks, within [`PATIENCE`].
@@ -89,15 +127,14 @@ impl Client {
             .header("host", "tenured")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| bad_answer(&shown, error))?;
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|e| no_way_in(&self.socket, &e))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| hung_up(&self.socket, &error))?;
-        // It ends with the answer; its error is the request's.
-        tokio::spawn(connection);
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|error| hung_up(&self.socket, &error))?;
+        let mut connection = self.connection().await?;
+        let response = match connection.sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.broken(connection, &error).await),
+        };
+        if connection.process.is_some() {
+            *self.kept.lock().await = Some(connection);
+        }
         if response.status().is_success() {
             return Ok(response);
         }
@@ -106,6 +143,49 @@ impl Client {
         match serde_json::from_slice::<Failure>(&bytes) {
             Ok(failure) => Err(CliError::refused(failure.error)),
             Err(_) => Err(bad_answer(&shown, format!("status {status}"))),
+        }
+    }
+
+    /// The one that is kept, if it still stands, or a new one.
+    async fn connection(&self) -> Result<Connection, CliError> {
+        if let Some(mut kept) = self.kept.lock().await.take()
+            && kept.sender.ready().await.is_ok()
+        {
+            return Ok(kept);
+        }
+        let (stream, process): (Box<dyn Stream>, _) = match &self.way {
+            Way::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                (Box::new(stream.map_err(|error| no_way_in(socket, &error))?), None)
+            }
+            Way::Cluster(cluster) => {
+                let (process, stream) = Box::pin(cluster.dial()).await?;
+                (stream, Some(process))
+            }
+        };
+        match handshake(TokioIo::new(stream)).await {
+            Ok((sender, connection)) => {
+                // It ends with the answer; its error is the request's.
+                tokio::spawn(connection);
+                Ok(Connection { sender, process })
+            }
+            Err(error) => Err(self.ended(process, &error).await),
+        }
+    }
+
+    async fn broken(&self, connection: Connection, error: &hyper::Error) -> CliError {
+        // With the sender the stream is closed.
+        let Connection { sender, process } = connection;
+        drop(sender);
+        self.ended(process, error).await
+    }
+
+    async fn ended(&self, process: Option<Process>, error: &hyper::Error) -> CliError {
+        match (process, &self.way) {
+            (Some(process), _) => process.why(error).await.into(),
+            (None, Way::Socket(socket)) => hung_up(socket, error),
+            // A way into a cluster is never without a process.
+            (None, Way::Cluster(_)) => CliError::NotDone { what: error.to_string() },
         }
     }
 }
@@ -127,7 +207,7 @@ fn bad_answer(request: &str, why: impl std::fmt::Display) -> CliError {
     CliError::BadAnswer { request: request.to_owned(), why: why.to_string() }
 }
 
-fn no_way_in(socket: &Path, error: &io::Error) -> CliError {
+pub(crate) fn no_way_in(socket: &Path, error: &io::Error) -> CliError {
     let (socket, why) = (socket.to_owned(), error.to_string());
     match error.kind() {
         io::ErrorKind::PermissionDenied => CliError::NotAllowed { socket, why },

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use crate::cluster::ClusterError;
 use crate::kinds::Thing;
 
 /// An error of a command. `Display` names the object and the next step.
@@ -23,6 +24,8 @@ pub(crate) enum CliError {
         socket = .socket.display()
     )]
     NotAllowed { socket: PathBuf, why: String },
+    #[error(transparent)]
+    Cluster(Box<ClusterError>),
     #[error("{}{}", .place, .refusal.message)]
     Refused {
         /// `pools.yaml, document 2, line 7: `, or empty.
@@ -111,6 +114,7 @@ impl CliError {
                 "refused" => 4,
                 _ => 1,
             },
+            Self::Cluster(error) => error.exit_code(),
             Self::Unreachable { .. } | Self::NotAllowed { .. } => 5,
             Self::BadAnswer { .. }
             | Self::TimedOut { .. }
@@ -119,6 +123,12 @@ impl CliError {
             | Self::Output { .. }
             | Self::NotDone { .. } => 1,
         })
+    }
+}
+
+impl From<ClusterError> for CliError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) enum Thing {
     Policy,
     Lease,
     Decision,
+    Node,
 }
 
 impl Thing {
@@ -34,6 +35,7 @@ impl Thing {
             Self::Policy => "policies",
             Self::Lease => "leases",
             Self::Decision => "decisions",
+            Self::Node => "nodes",
         }
     }
 
@@ -45,6 +47,7 @@ impl Thing {
             Self::Policy => "ipampolicy",
             Self::Lease => "iplease",
             Self::Decision => "decision",
+            Self::Node => "node",
         }
     }
 
@@ -56,6 +59,7 @@ impl Thing {
             Self::Policy => "`tenure get policies` lists them",
             Self::Lease => "`tenure get leases` lists them",
             Self::Decision => "`tenure get decisions` lists them",
+            Self::Node => "`tenure get nodes` lists them",
         }
     }
 
@@ -65,7 +69,7 @@ impl Thing {
             Self::Pool => Some(ObjectKind::IPPool),
             Self::Reservation => Some(ObjectKind::IPReservation),
             Self::Policy => Some(ObjectKind::IPAMPolicy),
-            Self::Lease | Self::Decision => None,
+            Self::Lease | Self::Decision | Self::Node => None,
         }
     }
 
@@ -92,7 +96,11 @@ impl FromStr for Thing {
                 Self::Lease
             }
             "decision" | "decisions" => Self::Decision,
-            _ => return Err("it must be pools, leases, reservations, policies or decisions".into()),
+            "node" | "nodes" | "no" => Self::Node,
+            _ => {
+                let known = "pools, leases, reservations, policies, decisions or nodes";
+                return Err(format!("it must be {known}"));
+            }
         })
     }
 }

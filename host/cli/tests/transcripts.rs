@@ -24,6 +24,20 @@ metadata: {name: routers}
 spec: {addresses: [10.7.0.6]}
 ";
 
+/// Nobody listens on port 1.
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+current-context: lab
+contexts:
+- {name: lab, context: {cluster: lab, user: me}}
+- {name: other, context: {cluster: lab, user: me}}
+clusters:
+- {name: lab, cluster: {server: \"https://127.0.0.1:1\", insecure-skip-tls-verify: true}}
+users:
+- {name: me, user: {token: t}}
+";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn get_shows_every_kind_in_every_format() {
     let mut stage = Stage::new(busy_site().await);
@@ -474,6 +488,7 @@ async fn every_command_has_help_with_an_example() {
         "explain",
         "reclaim",
         "release",
+        "node",
         "status",
         "export",
         "import",
@@ -498,4 +513,89 @@ async fn every_shell_gets_completions() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("describe") && text.contains("history"), "{shell}: {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standalone_daemon_says_that_it_has_no_nodes() {
+    let mut stage = Stage::new(empty_site());
+    for (code, line) in [
+        (4, "get nodes"),
+        (4, "get node n1 -o json"),
+        (4, "node confirm-dead 11111111-2222 --reason burnt --yes"),
+        (4, "node unconfirm-dead 11111111-2222"),
+        (2, "node confirm-dead 11111111-2222"),
+        (2, "node confirm-dead ../pools --reason burnt --yes"),
+        (2, "node"),
+        (2, "describe node n1"),
+        (2, "delete node n1"),
+    ] {
+        assert_eq!(stage.run(line).await, code, "{line}");
+    }
+    stage.is_golden("standalone.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_shown_and_the_word_of_an_operator_is_taken() {
+    let mut stage = Stage::with_nodes(empty_site());
+    for (code, line) in [
+        (0, "get nodes"),
+        (0, "get nodes -o wide"),
+        (0, "get nodes -o name"),
+        (0, "get node n2 -o yaml"),
+        (0, "get node uid-3"),
+        (0, "get node n4"),
+        (3, "get node n9"),
+        (2, "node confirm-dead n4 --reason burnt --yes"),
+        (3, "node confirm-dead uid-9 --reason burnt --yes"),
+        (2, "node confirm-dead uid-3 --reason burnt"),
+        (1, "node confirm-dead uid-3 --reason '' --yes"),
+        (4, "node confirm-dead uid-1 --reason burnt --yes"),
+        (0, "node confirm-dead uid-3 --reason 'burnt, case 4711' --yes"),
+        (0, "node confirm-dead uid-3 --reason 'burnt, case 4711' --yes -o json"),
+        (0, "node unconfirm-dead uid-3"),
+        (0, "node unconfirm-dead uid-3 -o yaml"),
+    ] {
+        assert_eq!(stage.run(line).await, code, "{line}");
+    }
+    stage.is_golden("nodes.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_to_speak_to_is_never_guessed() {
+    let mut stage = Stage::new(empty_site());
+    stage.write("empty.yaml", "");
+    stage.write("broken.yaml", "apiVersion: v1\nkind: Config\nclusters: 7\n");
+    stage.write("lab.yaml", KUBECONFIG);
+    for (code, line) in [
+        (2, "status --cluster --socket /s"),
+        (2, "status --context lab --socket /s"),
+        (2, "status --tenure-namespace elsewhere"),
+        (2, "status --kubeconfig absent.yaml"),
+        (2, "status --kubeconfig broken.yaml"),
+        (2, "status --kubeconfig empty.yaml --context lab"),
+        (2, "status --kubeconfig lab.yaml --context lap"),
+        (5, "status --kubeconfig lab.yaml"),
+        (0, "version --kubeconfig lab.yaml"),
+        (2, "dial-stdio --kubeconfig lab.yaml"),
+    ] {
+        assert_eq!(stage.run(line).await, code, "{line}");
+    }
+    stage.is_golden("reach.txt");
+}
+
+/// The variable alone leads nowhere: commands go to the socket as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_in_the_environment_changes_nothing_by_itself() {
+    let stage = Stage::new(empty_site());
+    stage.write("lab.yaml", KUBECONFIG);
+    let with = async |variables: &[(&str, &str)]| {
+        let output = support::run_with(stage.folder.path().to_owned(), "status", variables).await;
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(with(&[("KUBECONFIG", "lab.yaml")]).await, (0, String::new()));
+    let (code, told) = with(&[("KUBECONFIG", "lab.yaml"), ("TENURE_CONTEXT", "lab")]).await;
+    assert!(code == 2 && told.contains("unset one of them"), "{told}");
+    let both = [("KUBECONFIG", "lab.yaml"), ("TENURE_CONTEXT", "lab"), ("TENURE_SOCKET", "")];
+    let (code, told) = with(&both).await;
+    assert!(code == 5 && told.contains("127.0.0.1:1"), "{told}");
 }

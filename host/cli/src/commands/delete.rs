@@ -113,7 +113,7 @@ fn named(
         return Ok(manifests.map(|m| (m.object.kind(), m.object.name().clone())).collect());
     };
     let kind = kind.object_kind().ok_or_else(|| CliError::Usage {
-        why: "leases and decisions are not deleted; see `tenure release --help`".to_owned(),
+        why: "leases, decisions and nodes are not deleted; see `tenure release --help`".to_owned(),
     })?;
     Ok(vec![(kind, name)])
 }

@@ -41,6 +41,11 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
             Err(CliError::Unreachable { why, .. } | CliError::NotAllowed { why, .. }) => {
                 text.push_str(&format!("daemon: not reachable ({why})\n"));
             }
+            Err(CliError::Cluster(error)) if error.exit_code() == 5 => {
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default();
+                text.push_str(&format!("daemon: not reachable ({why})\n"));
+            }
             Err(CliError::TimedOut { seconds, .. }) => {
                 text.push_str(&format!("daemon: not reachable (no answer in {seconds} s)\n"));
             }

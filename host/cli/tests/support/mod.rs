@@ -26,9 +26,20 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(site: Site) -> Self {
+        let api = self::api::api(&site);
+        Self::over(site, api)
+    }
+
+    /// Of a cluster with some nodes.
+    pub fn with_nodes(site: Site) -> Self {
+        let api = self::api::cluster_api(&site);
+        Self::over(site, api)
+    }
+
+    fn over(site: Site, api: tenure_api::Api) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::new(folder.path().join("admin.sock"));
-        let server = Service::bind(options, self::api::api(&site)).unwrap().start();
+        let server = Service::bind(options, api).unwrap().start();
         Self { folder, site, server: Some(server), transcript: String::new() }
     }
 
@@ -79,6 +90,13 @@ impl Stage {
 /// Runs `tenure` with the socket of this folder; words in single quotes stay together, and
 /// `< FILE` stands for its standard input.
 pub async fn run_in(folder: PathBuf, line: &str) -> Output {
+    run_with(folder, line, &[]).await
+}
+
+/// The same with these variables besides; an empty one is not set.
+pub async fn run_with(folder: PathBuf, line: &str, variables: &[(&str, &str)]) -> Output {
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let words: Vec<String> = line
         .split('\'')
         .enumerate()
@@ -92,14 +110,16 @@ pub async fn run_in(folder: PathBuf, line: &str) -> Output {
     let words = words[..redirect.unwrap_or(words.len())].to_vec();
     let stdin = input.map_or(Stdio::null(), |file| std::fs::File::open(file).unwrap().into());
     tokio::task::spawn_blocking(move || {
-        Command::new(env!("CARGO_BIN_EXE_tenure"))
-            .args(words)
-            .current_dir(&folder)
-            .env_clear()
-            .env("TENURE_SOCKET", folder.join("admin.sock"))
-            .stdin(stdin)
-            .output()
-            .unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        command.args(words).current_dir(&folder).env_clear().stdin(stdin);
+        command.env("TENURE_SOCKET", folder.join("admin.sock"));
+        for (name, value) in variables {
+            match value.is_empty() {
+                true => command.env_remove(name),
+                false => command.env(name, value),
+            };
+        }
+        command.output().unwrap()
     })
     .await
     .unwrap()

@@ -42,6 +42,10 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
             let why = "see `tenure get decision NUMBER -o yaml`".to_owned();
             return Err(CliError::Usage { why });
         }
+        Thing::Node => {
+            let why = "see `tenure get node NAME -o yaml`".to_owned();
+            return Err(CliError::Usage { why });
+        }
         kind => {
             let name =
                 tenure_core::name::ObjectName::new(name).map_err(|e| usage(e.to_string()))?;

@@ -1,5 +1,6 @@
 //! `tenure get`: lists, and single objects by name.
 
+mod nodes;
 mod rows;
 
 use serde::Serialize;
@@ -20,16 +21,16 @@ use self::rows::Row;
 /// Every view that a lease can have.
 const VIEWS: [&str; 6] = ["held", "resting", "lingering", "retained", "free", "quarantined"];
 
-/// Show pools, leases, reservations, policies or decisions
+/// Show pools, leases, reservations, policies, decisions or the nodes of a cluster
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure get leases -n shop -o wide\n  tenure get pool blue-v4 -o yaml\n  tenure get decisions --limit 20"
+    after_help = "EXAMPLES:\n  tenure get pools\n  tenure get leases --pool blue-v4 --view held\n  tenure get leases -n shop -o wide\n  tenure get pool blue-v4 -o yaml\n  tenure get decisions --limit 20\n  tenure get nodes --context lab"
 )]
 pub(crate) struct Args {
-    /// pools, leases, reservations, policies or decisions
+    /// pools, leases, reservations, policies, decisions or nodes
     #[arg(value_name = "KIND")]
     kind: Thing,
-    /// Only this one: a name, an address (or SPACE--ADDRESS), or the number of a decision
+    /// Only this one: a name, an address (or SPACE--ADDRESS), the number of a decision, or the uid of a node
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Leases of this pool
@@ -57,6 +58,7 @@ pub(crate) async fn run(client: &Client, args: Args, format: Format) -> Result<(
         Thing::Policy => objects::<Policy>(client, &args, format).await,
         Thing::Lease => leases(client, &args, format).await,
         Thing::Decision => decisions(client, &args, format).await,
+        Thing::Node => nodes::run(client, args.name.as_deref(), format).await,
     }
 }
 
