@@ -32,10 +32,8 @@ pub(crate) fn tenure(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
     let bin = root.join("usr/bin");
     std::fs::create_dir_all(bin.join("policies"))?;
     strip(&built.daemon, &bin.join("tenured"))?;
-    // Only for whoever looks into a pod.
-    if built.cli.exists() {
-        strip(&built.cli, &bin.join("tenure"))?;
-    }
+    // The other end of `tenure --cluster`.
+    strip(&built.cli, &bin.join("tenure"))?;
     copy(&built.plugin, &bin.join("tenure-ipam"))?;
     for entry in std::fs::read_dir(&built.policies)? {
         let path = entry?.path();
@@ -43,7 +41,9 @@ pub(crate) fn tenure(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
             copy(&path, &bin.join("policies").join(name))?;
         }
     }
-    for library in libraries(&built.daemon)? {
+    let mut needed = libraries(&built.daemon)?;
+    needed.extend(libraries(&built.cli)?);
+    for library in needed {
         let place = root.join(library.strip_prefix("/").unwrap_or(&library));
         std::fs::create_dir_all(place.parent().unwrap_or(&root))?;
         copy(&library, &place)?;

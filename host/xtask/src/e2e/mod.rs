@@ -3,6 +3,7 @@
 //! Three nodes with macvlan and a pool of exactly 60 addresses. After each scenario every pod runs on an address that its
 //! lease says is its own; and during all of them an observer in the network of the pods sees no address answer twice.
 
+mod cli;
 mod observer;
 mod outages;
 mod rebuilds;
@@ -34,7 +35,7 @@ struct Row {
 }
 
 /// Each leaves 60 pods, or nothing; any can be the first.
-static SCENARIOS: [Scenario; 8] = [
+static SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "create",
         shows: "a Deployment of 60 in a pool of 60",
@@ -65,6 +66,11 @@ static SCENARIOS: [Scenario; 8] = [
         name: "kills",
         shows: "kubelet, containerd, agent and allocator killed in between",
         play: rebuilds::kills,
+    },
+    Scenario {
+        name: "cli",
+        shows: "tenure by kubeconfig; a dead node gives nothing before its death is confirmed",
+        play: cli::cli,
     },
     Scenario {
         name: "empty",
