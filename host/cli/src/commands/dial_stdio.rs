@@ -10,6 +10,9 @@ use std::path::Path;
 use crate::client::no_way_in;
 use crate::error::CliError;
 
+/// Bytes passed on at a time.
+const PIECE: usize = 64 * 1024;
+
 /// Join standard input and output with the admin socket: what `tenure --cluster` starts in the pod of an allocator
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  kubectl -n tenure-system exec -i POD -- tenure dial-stdio")]
@@ -36,12 +39,27 @@ fn relay(
     let mut to_daemon = stream.try_clone()?;
     std::thread::spawn(move || {
         // The daemon that hears no more may still speak, and a caller that breaks off has said its last.
-        let _ = io::copy(&mut input, &mut to_daemon);
+        let _ = pass_on(&mut input, &mut to_daemon);
         let _ = to_daemon.shutdown(Shutdown::Write);
     });
     let mut from_daemon = stream;
-    io::copy(&mut from_daemon, &mut output)?;
-    output.flush()
+    pass_on(&mut from_daemon, &mut output)
+}
+
+/// Until the end. Not by `io::copy`: between a socket and a pipe that is `splice`, which holds the lock of the pipe while it
+/// waits for the socket, so that what is in the pipe cannot be read before the next byte comes.
+fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(piece.get(..length).unwrap_or_default())?;
+        to.flush()?;
+    }
 }
 
 #[cfg(test)]
