@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::{policies, sandbox, tools, workspace};
 
+/// Where `tests/cluster` of the daemon writes what it measured.
+const TIMES: &str = "cluster-times.txt";
+
 /// Runs all tests; `filter` goes to the test runner.
 pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     tools::require("ip", "install iproute2")?;
@@ -23,7 +26,14 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     };
     command.args(args).args(filter).current_dir(workspace::root());
     command.env("TENURE_TOOLS", tools).env("TENURE_PLUGIN", plugin);
-    workspace::run(&mut command)
+    let table = workspace::target().join("tmp").join(TIMES);
+    // That of an earlier run, if there was one.
+    let _ = std::fs::remove_file(&table);
+    let outcome = workspace::run(&mut command);
+    if let Ok(rows) = std::fs::read_to_string(&table) {
+        println!("\nwhat the stories of tenure-daemon's `cluster` measured:\n{rows}");
+    }
+    outcome
 }
 
 /// Runs the tests that have golden files, accepting what they see.

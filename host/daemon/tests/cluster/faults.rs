@@ -3,6 +3,11 @@
 mod agents;
 mod allocators;
 mod api_server;
+mod blindfold;
 mod confirmed;
 mod history;
+mod late;
+mod networks;
 mod nodes;
+mod storms;
+mod watches;

@@ -11,5 +11,6 @@ mod lab;
 mod affinity;
 mod conformance;
 mod faults;
+mod times;
 mod verbs;
 mod world;

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::lab::until;
+use crate::times::row;
 use crate::world::{Cluster, time_until};
 
 #[test]
@@ -22,13 +23,13 @@ fn another_allocator_serves_when_the_leader_is_killed_and_sweeps_in_its_place() 
         answer = Some(add);
         served
     });
-    println!("an ADD was served {took:.2?} after the leader was killed");
+    row("from the death of the leader to an ADD served", took);
     answer.unwrap().ok();
     // The zombie is found by the one that leads now.
     cluster.force_delete("z");
     cluster.end("z");
     let took = time_until("the zombie is back", || cluster.held() == 2);
-    println!("a zombie was back {took:.2?} after its end, with a new leader");
+    row("from the end of a zombie to its address, with a new leader", took);
     assert_ne!(cluster.leader(), leader);
 }
 
@@ -42,7 +43,7 @@ fn two_hundred_adds_in_flight_survive_the_death_of_the_leader() {
         until("some ADDs are done", || cluster.held() >= 20);
         cluster.allocators[leader].kill();
     });
-    println!("{tries} tries of 200 ADDs, the leader was killed in between");
+    row("tries of 200 ADDs, the leader killed in between", tries);
     assert_eq!(cluster.held(), 200);
 }
 
@@ -62,6 +63,6 @@ fn two_allocators_that_both_believe_to_lead_give_no_address_twice() {
         // It wakes in the belief that it leads, with an old view and whatever it had begun.
         signal(cluster, Signal::CONT);
     });
-    println!("{tries} tries of 60 ADDs, with two leaders");
+    row("tries of 60 ADDs, with two leaders", tries);
     assert_eq!(cluster.held(), 60);
 }

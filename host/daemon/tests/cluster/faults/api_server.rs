@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::lab::until;
+use crate::times::row;
 use crate::world::{Cluster, time_until};
 
 #[test]
@@ -20,7 +21,7 @@ fn a_del_succeeds_with_allocator_and_api_server_away_and_is_done_later() {
     assert_eq!(cluster.held(), 2, "nobody could be told");
     cluster.start_allocator(0);
     let took = time_until("both are released", || cluster.held() == 0);
-    println!("released {took:.2?} after the allocator was started again");
+    row("from the start of the allocator to DELs of before done", took);
 }
 
 #[test]
@@ -50,10 +51,8 @@ fn an_api_server_that_stops_for_a_minute_costs_adds_and_no_del() {
         address = (answer.exit == 0).then(|| answer.addresses()[0]);
         address.is_some()
     });
-    println!(
-        "{} ADDs failed; the next was served {took:.2?} after the API server went on",
-        answers.len()
-    );
+    row("ADDs that failed while the API server stood still for a minute", answers.len());
+    row("from the API server going on to an ADD served", took);
     // One address, whatever became of the writes of the tries before.
     until("the DEL is done, and the pod has one address", || cluster.held() == 1);
     let leases = cluster.leases();
@@ -71,6 +70,6 @@ fn adds_whose_writes_are_cut_off_by_the_end_of_the_api_server_leave_one_address_
         cluster.server().kill_server();
         cluster.start_server();
     });
-    println!("{killed} tries of 60 ADDs, the API server was killed in between");
+    row("tries of 60 ADDs, the API server killed in between", killed);
     assert_eq!(cluster.held(), 120, "two addresses each, and nothing besides");
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::lab::until;
+use crate::times::row;
 use crate::world::{Cluster, time_until};
 
 /// A pod from before the backup and one from after it, both with their links up; then etcd goes back, as `happens` does it.
@@ -54,12 +55,12 @@ fn goes_back(happens: impl FnOnce(&mut Cluster, &dyn Fn(&mut Cluster))) {
         next = (answer.exit == 0).then(|| answer.addresses()[0].to_string());
         next.is_some()
     });
-    println!("the next pod had an address {took:.2?} after etcd was restored");
+    row("from the restore of etcd to the next address", took);
     assert!(next != Some(before.to_string()) && next.as_ref() != Some(&after), "{next:?}");
     let took = time_until("it is found on a link", || {
         cluster.leases().get(&after).is_some_and(|spec| spec["state"] == "Quarantined")
     });
-    println!("and {took:.2?} later it was known what is alive");
+    row("from there to all being known that lives", took);
     let leases = cluster.leases();
     assert_eq!(leases[&before.to_string()]["owner"]["name"], "before");
     assert!(leases[&after]["epoch"].as_u64() > Some(1), "a new life of the store");

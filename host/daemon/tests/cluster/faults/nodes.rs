@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::lab::until;
+use crate::times::row;
 use crate::world::{Cluster, time_until};
 
 #[test]
@@ -22,13 +23,13 @@ fn an_agent_cut_off_while_its_pods_live_gets_their_addresses_back_though_the_pod
     cluster.force_delete("a");
     let state = |cluster: &Cluster| cluster.leases()[&address.to_string()]["state"].clone();
     let took = time_until("it is quarantined", || state(&cluster) == "Quarantined");
-    println!("quarantined {took:.2?} after the last word of a node (lost time 10 s)");
+    row("from the last word of a node to quarantine (lost time 10 s)", took);
     // Without a way to ask on the wire nobody else gets it.
     let uid = cluster.pod("n2", "b");
     assert_eq!(cluster.add("n2", "b", &uid).code(), 11);
     cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::CONT);
     let took = time_until("it is held again", || state(&cluster) == "Bound");
-    println!("held again {took:.2?} after the node came back");
+    row("from its return to its addresses being held again", took);
     assert_eq!(generation(&cluster), before);
     assert_eq!(cluster.add("n2", "b", &uid).code(), 11);
 }
@@ -43,11 +44,11 @@ fn a_late_del_of_a_node_that_was_fenced_frees_nothing_of_its_successor() {
     cluster.del("n1", "a").ok();
     cluster.fence("n1");
     let took = time_until("the fence frees it", || cluster.held() == 0);
-    println!("freed {took:.2?} after the fence (lost time 10 s)");
+    row("from a fence to its addresses being free (lost time 10 s)", took);
     let uid = cluster.pod("n2", "b");
     // Nobody saw its end: the address rests as long as one without proof does.
     let took = time_until("its successor has it", || cluster.add("n2", "b", &uid).exit == 0);
-    println!("given to another {took:.2?} later");
+    row("from there to the successor", took);
     cluster.start_agent("n1");
     cluster.reached("n1", 2);
     let spool = cluster.agents["n1"].path("spool");
@@ -95,7 +96,7 @@ fn a_fenced_node_that_lived_after_all_sets_the_links_down_whose_addresses_went_t
     assert!(is_up(), "both answer for it");
     cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::CONT);
     let took = time_until("the old one is silent", || !is_up());
-    println!("double hold ended {took:.2?} after the node was heard again");
+    row("double hold after a wrong fence, once the node was heard again", took);
     until("the agent serves again", || {
         cluster.agents["n1"].log().matches("connected to an allocator").count() >= 4
     });

@@ -100,8 +100,18 @@ impl Cluster {
     }
 
     pub fn start_agent(&mut self, node: &str) {
-        let agent = self.agents.get_mut(node).unwrap();
-        agent.launch();
+        self.agents.get_mut(node).unwrap().launch();
+        self.agent_serves(node);
+    }
+
+    /// Starts it as a manifest would that has neither `hostPID` nor the mount of the network namespaces.
+    pub fn start_agent_blindfolded(&mut self, node: &str) {
+        self.agents.get_mut(node).unwrap().launch_blindfolded();
+        self.agent_serves(node);
+    }
+
+    fn agent_serves(&self, node: &str) {
+        let agent = &self.agents[node];
         let socket = agent.folder.join("cni.sock");
         until("the agent serves", || {
             agent.check();
@@ -143,7 +153,8 @@ impl Cluster {
 
     fn common(&self, folder: &Path) -> String {
         // For whoever looks for the reason of a failure.
-        let level = std::env::var("TENURE_TEST_LOG").unwrap_or_else(|_| "info".to_owned());
+        let level = std::env::var("TENURE_TEST_LOG")
+            .unwrap_or_else(|_| "info,tenure_engine=debug".to_owned());
         format!(
             "stateDir = \"{0}/state\"\npolicyDir = \"{1}\"\n[admin]\nsocket = \"{0}/admin.sock\"\n[cluster]\nkubeconfig = \"{0}/kubeconfig\"\n[log]\nlevel = \"{level}\"\n",
             folder.display(),
@@ -161,9 +172,26 @@ impl Process {
         self.daemon = Some(Daemon::start(program, &arguments, &self.folder.join("log")));
     }
 
+    fn launch_blindfolded(&mut self) {
+        let alone = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c"];
+        let without = "mount -t tmpfs tmpfs /run/netns && exec \"$0\" \"$@\"";
+        let program = env!("CARGO_BIN_EXE_tenured");
+        let arguments: Vec<String> = alone
+            .into_iter()
+            .chain([without, program, self.role, "--config"])
+            .map(str::to_owned)
+            .chain([self.path("tenured.toml")])
+            .collect();
+        let unshare = Path::new("/usr/bin/unshare");
+        self.daemon = Some(Daemon::start(unshare, &arguments, &self.folder.join("log")));
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.daemon = None;
+        // What runs below another process ends a moment later.
+        let socket = self.folder.join("cni.sock");
+        until("it is gone", || std::os::unix::net::UnixStream::connect(&socket).is_err());
     }
 
     pub fn check(&self) {
@@ -193,6 +221,18 @@ impl Process {
     /// What it answers to any request, with its status.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         crate::lab::http(&self.folder.join("admin.sock"), method, path, body)
+    }
+
+    /// A number of its metrics.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics");
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     pub fn port(&self) -> u16 {
