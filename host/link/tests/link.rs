@@ -199,9 +199,18 @@ async fn an_allocator_looks_at_the_kernel_of_the_agent_and_hears_of_ends() {
     let questions = [question(&node), question(&other_boot), question(&elsewhere)];
     let alive = Seen { namespace: NetnsLook::Alive, link: AddressLook::OnLink };
     assert_eq!(sessions.look(&questions).await, [Some(alive), None, None]);
-    cluster.site.kernel.end("a");
-    cluster.agent.note_end();
-    cluster.until(|cluster| cluster.replicas[0].doors.ended.load(Ordering::SeqCst) == 1).await;
+    cluster.site.kernel.make("nobody's");
+    for (namespace, told) in [("nobody's", 0), ("a", 1)] {
+        cluster.site.kernel.end(namespace);
+        cluster.agent.note_end();
+        let ended = |cluster: &Cluster| cluster.replicas[0].doors.ended.load(Ordering::SeqCst);
+        cluster.until(|cluster| ended(cluster) >= told).await;
+        // What is said before a beat is heard before it.
+        let heard = |cluster: &Cluster| cluster.replicas[0].doors.heard.load(Ordering::SeqCst);
+        let before = heard(&cluster);
+        cluster.until(|cluster| heard(cluster) > before + 3).await;
+        assert_eq!(ended(&cluster), told, "the end of {namespace}");
+    }
     let gone = Seen { namespace: NetnsLook::Gone, link: AddressLook::NamespaceGone };
     assert_eq!(sessions.look(&questions[..1]).await, [Some(gone)]);
     let before = cluster.replicas[0].doors.heard.load(Ordering::SeqCst);

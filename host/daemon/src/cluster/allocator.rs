@@ -62,8 +62,10 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let options =
         KubeOptions { namespace: config.cluster.namespace.clone(), ..KubeOptions::default() };
     let store = Arc::new(KubeStore::open(api, options).await?);
-    cluster.facts.ready().await;
-    let engine = build_engine(config, &cluster, store.clone()).await?;
+    // Both are long lists in a large cluster.
+    let (engine, ()) =
+        tokio::join!(build_engine(config, &cluster, store.clone()), cluster.facts.ready());
+    let engine = engine?;
     let mut background = Background::start_following(&engine);
     let mut tasks = JoinSet::new();
     tasks.spawn(wake(engine.clone(), cluster.facts.changed()));

@@ -1,6 +1,7 @@
 //! The side of a node.
 
 mod acknowledged;
+mod ends;
 mod error;
 mod links;
 mod mark;

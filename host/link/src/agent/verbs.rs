@@ -9,13 +9,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tenure_core::error::Kind;
 use tenure_core::lease::{Attachment, Netns, NodeRef};
-use tenure_core::ports::{NetnsLook, Question};
+use tenure_core::ports::NetnsLook;
 use tenure_engine::{
     AddAnswer, AddRequest, AttachmentLocks, Caller, CheckRequest, DelRequest, EngineError,
     GcAnswer, GcRequest, Past, SpoolInstant, StatusRequest, Verbs,
 };
 use tokio::time::Instant;
 
+use super::ends::{self, Ends};
 use super::links::Ask;
 use super::{Acknowledged, AgentError, Held, HeldAddress, Links, Options, Ports};
 use crate::messages::{
@@ -54,6 +55,7 @@ struct Inner {
     /// The last instant given to a verb, in milliseconds of `CLOCK_BOOTTIME`.
     last_instant: AtomicU64,
     began: Instant,
+    ends: Ends,
 }
 
 // === impl Agent ===
@@ -67,7 +69,7 @@ impl Agent {
         let acknowledged = Arc::new(Acknowledged::open(folder, &options.node.boot)?);
         forget_the_dead(&ports, &options, &acknowledged);
         let links = Links::start(ports.clone(), options.clone(), acknowledged.clone(), folder);
-        let inner = Inner {
+        let inner = |ends| Inner {
             ports,
             options,
             links,
@@ -76,8 +78,13 @@ impl Agent {
             tried: Mutex::default(),
             last_instant: AtomicU64::new(0),
             began: Instant::now(),
+            ends,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new_cyclic(|this: &Weak<Inner>| {
+            let this = this.clone();
+            inner(Ends::start(move || tell_of_ends(this.clone())))
+        });
+        Ok(Self { inner })
     }
 
     /// The connections.
@@ -98,9 +105,9 @@ impl Agent {
         WeakAgent { inner: Arc::downgrade(&self.inner) }
     }
 
-    /// Tells every allocator that a network namespace of this node ended.
+    /// A network namespace of this node ended: every allocator is told, if it was that of a holder.
     pub fn note_end(&self) {
-        self.inner.links.say(&FromAgent::Ended);
+        self.inner.ends.ring();
     }
 }
 
@@ -193,23 +200,25 @@ impl Inner {
     }
 }
 
+/// Says that somebody's holder may be gone, if the kernel does not see all of them: also of those whose ADD is under way.
+async fn tell_of_ends(inner: Weak<Inner>) {
+    let Some(inner) = inner.upgrade() else { return };
+    let held: Vec<Held> =
+        inner.acknowledged.all().into_iter().filter(|held| held.netns.is_some()).collect();
+    let (kernel, options) = (inner.ports.kernel.clone(), inner.options.clone());
+    let looked = tokio::task::spawn_blocking(move || ends::seen(&*kernel, &options, &held)).await;
+    let all_live = looked.is_ok_and(|seen| seen.iter().all(|seen| *seen == NetnsLook::Alive));
+    if !all_live || !inner.tried.lock().is_empty() {
+        inner.links.say(&FromAgent::Ended);
+    }
+}
+
 /// A set whose namespace has ended needs no DEL to be void: it is not kept for later.
 fn forget_the_dead(ports: &Ports, options: &Options, acknowledged: &Acknowledged) {
     let held = acknowledged.all();
-    let node = Arc::new(options.node.clone());
-    let question = |held: &Held| Question {
-        node: node.clone(),
-        netns: held.netns,
-        owner: None,
-        address: None,
-    };
-    let questions: Vec<Question> = held.iter().map(question).collect();
-    if questions.is_empty() {
-        return;
-    }
-    let sights = ports.kernel.look_at(&questions);
-    for (held, sight) in held.iter().zip(sights) {
-        if held.netns.is_some() && sight.namespace == NetnsLook::Gone {
+    let seen = ends::seen(&*ports.kernel, options, &held);
+    for (held, seen) in held.iter().zip(seen) {
+        if held.netns.is_some() && seen == NetnsLook::Gone {
             acknowledged.forget(&held.attachment, u64::MAX);
         }
     }
