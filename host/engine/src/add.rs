@@ -162,7 +162,7 @@ impl Engine {
         tokio::select! {
             biased;
             turn = &mut turn => return turn,
-            is_news = self.look_at_store(shortage) => if is_news { return Ok(()) },
+            is_news = self.look_while_waiting(shortage) => if is_news { return Ok(()) },
         }
         turn.await
     }

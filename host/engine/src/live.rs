@@ -17,19 +17,21 @@ use tenure_core::lease::Attachment;
 use tenure_core::ledger::{Print, RowAt, Status};
 use tenure_core::name::PoolName;
 use tenure_store::{Listing, Revision, Selection};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::wait::Shortage;
 use crate::{Engine, EngineError, Past};
 
 /// Lists of one pool begin so far apart.
 const LISTS_APART: Duration = Duration::from_secs(1);
+/// So long an ADD has waited before it has its pools listed: lost events are rare, and a full pool with a long line is not.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Pools that one ADD wants listed at once (I12). More ranked pools than this take turns.
 const LISTS_AT_ONCE: usize = 16;
 /// An ADD waits for lists so long at most; then it goes by what is known.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The live looks that one ADD takes: one before it waits or is refused, and one before it gives up waiting.
+/// The live looks that one ADD takes: one while it begins to wait or before it is refused, and one before it gives up waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     first: bool,
@@ -92,6 +94,12 @@ impl Engine {
             is_shared
         };
         timeout(PATIENCE, all).await.unwrap_or(true)
+    }
+
+    /// The same for an ADD that waits in line meanwhile: most are served before it is worth a list.
+    pub(crate) async fn look_while_waiting(&self, shortage: &Shortage) -> bool {
+        sleep(LOOK_AFTER).await;
+        self.look_at_store(shortage).await
     }
 
     async fn list_if_possible(&self, pool: PoolName) -> bool {

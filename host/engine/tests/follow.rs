@@ -337,7 +337,7 @@ async fn an_add_that_waited_looks_once_more_before_it_gives_up() {
     scene.added_by_others("c1").await;
     scene.tell_list().await;
     let waiter = scene.add("c2", Duration::from_secs(30));
-    until(|| scene.engine.waiting() == 1).await;
+    until(|| scene.store.lists() == 1 && scene.engine.waiting() == 1).await;
     del(&scene.others, "c1").await;
     assert_eq!(waiter.await.unwrap().unwrap(), [ip(1)]);
     assert_eq!(scene.store.lists(), 2);

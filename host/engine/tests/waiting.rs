@@ -74,7 +74,8 @@ async fn whoever_comes_later_does_not_overtake() {
     assert!(matches!(newcomer, EngineError::Exhausted { waiting: 1, .. }), "{newcomer:?}");
     site.settle().await;
     let newcomer = site.add("d").await;
-    assert!(patient.await.unwrap().is_ok());
+    let patient = patient.await.unwrap();
+    assert!(patient.is_ok(), "{patient:?}");
     assert!(newcomer.is_err());
 }
 

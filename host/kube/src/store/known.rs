@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tenure_core::lease::LeaseKey;
 use tenure_store::{Revision, Row};
 
+use super::shared::Shared;
+
 /// Rows that are remembered (I12): about a kilobyte each. Beyond it all are forgotten, and a write of such a row costs a read.
 const BOUND: usize = 100_000;
 
@@ -16,6 +18,7 @@ const BOUND: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     rows: Mutex<HashMap<LeaseKey, One>>,
+    shared: Mutex<Shared>,
 }
 
 /// A row and its uid.
@@ -24,7 +27,8 @@ type One = (Arc<Row>, Arc<str>);
 impl Known {
     /// A row and its uid. What is known in a higher revision stays.
     pub(super) fn learn(&self, row: &Row, uid: &Arc<str>) {
-        let key = row.lease.key();
+        let kept = Row { lease: self.shared.lock().share(row.lease.clone()), ..*row };
+        let key = kept.lease.key();
         let mut rows = self.rows.lock();
         match rows.get(&key) {
             Some((known, _)) if known.revision > row.revision => return,
@@ -32,7 +36,7 @@ impl Known {
             None if rows.len() >= BOUND => rows.clear(),
             None => {}
         }
-        rows.insert(key, (Arc::new(row.clone()), uid.clone()));
+        rows.insert(key, (Arc::new(kept), uid.clone()));
     }
 
     /// Nothing is known of it any more.

@@ -11,6 +11,7 @@ mod life;
 mod objects;
 mod rows;
 mod set;
+mod shared;
 mod told;
 pub(crate) mod watch;
 

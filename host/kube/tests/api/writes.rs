@@ -76,6 +76,30 @@ async fn an_add_and_a_del_are_one_write_per_address_and_no_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_replaced_keeps_no_record_of_who_owns_which_field() {
+    let lab = Lab::default();
+    let site = Site::new(&[]).await;
+    let store = Arc::new(lab.store());
+    store
+        .put_objects(vec![pool("v4", &json!({"cidr": "10.6.0.1/32", "cooldown": "0s"}))])
+        .await
+        .unwrap();
+    let engine = site.engine_over(store.clone(), "boot-1");
+    let fields = async || lab.leases().get("10.6.0.1").await.unwrap().metadata.managed_fields;
+    engine.add(site.request("c1")).await.unwrap();
+    assert!(fields().await.is_some(), "of a row that was created: then this test says nothing");
+    for container in ["c1", "c2"] {
+        del(&engine, container).await;
+        assert_eq!(fields().await, None, "after the DEL of {container}");
+        site.kernel.end(container);
+        site.settle().await;
+        engine.sweep().await.unwrap();
+        engine.add(site.request("c2")).await.unwrap();
+        assert_eq!(fields().await, None, "after the ADD of c2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_is_one_write_for_each_zombie_and_no_read_of_anything() {
     let lab = Lab::default();
     let site = Site::new(&[]).await;

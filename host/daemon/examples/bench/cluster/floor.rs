@@ -85,8 +85,8 @@ fn at(template: &DynamicObject, address: IpAddr) -> DynamicObject {
 
 /// As a DEL leaves it.
 fn released(mut lease: DynamicObject) -> DynamicObject {
-    // The allocator sends none: without them the server keeps its own.
-    lease.metadata.managed_fields = None;
+    // As the allocator does: the server keeps none of them any more.
+    lease.metadata.managed_fields = Some(vec![Default::default()]);
     lease.data["spec"]["state"] = "Released".into();
     lease.data["spec"]["released"] =
         serde_json::json!({"at": "2026-01-01T00:00:00.000Z", "proof": "none", "restSeconds": 120});

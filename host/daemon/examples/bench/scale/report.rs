@@ -62,7 +62,10 @@ impl Report {
             self.row(one(""), "ms", spent(role), None);
             self.row(one(", beyond idle"), "ms", spent(role) - idle(role), None);
         }
-        let path = |resource: &str, verb: &str| on_path(resource) && verb != "WATCH";
+        // Of pods, what the kubelets do is not ours.
+        let path = |resource: &str, verb: &str| {
+            verb != "WATCH" && (resource == "ipleases" || (on_path(resource) && !is_write(verb)))
+        };
         let calls = level.calls.sum(Kind::Requests, path) / adds;
         let writes =
             level.calls.sum(Kind::Requests, |r, verb| path(r, verb) && is_write(verb)) / adds;

@@ -125,7 +125,8 @@ impl Stage<'_> {
         let (leases, count) = (self.running.len(), self.size.adds());
         let coming = self.next_pods(count);
         shuffle(&mut self.running);
-        let going = self.running.split_off(leases - count);
+        self.running.extend(coming.iter().cloned());
+        let going: Vec<_> = self.running.drain(..count).collect();
         std::thread::sleep(SETTLE);
         let roles = self.roles();
         let before = Cpu::read(&roles);
@@ -141,7 +142,6 @@ impl Stage<'_> {
             ["leader", "follower"].map(|role| (role, Memory::of(pids(role)))).into_iter().collect();
         let sweep = self.sweep();
         let pods = leases + count;
-        self.running.extend(coming);
         Level { leases, pods, took, adds, dels, cpu, idle, calls, memory, sweep }
     }
 
