@@ -303,7 +303,7 @@ async fn a_free_address_of_which_no_event_told_is_found_before_the_pool_is_calle
     assert_eq!(scene.added("c5").await.unwrap_err().code(), "POOL_EXHAUSTED");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_waits_takes_what_comes_free_while_the_store_is_looked_at() {
     let scene = Scene::new(1, "0s").await;
     let theirs = scene.added_by_others("c1").await;
