@@ -11,6 +11,7 @@ mod lab;
 mod affinity;
 mod conformance;
 mod faults;
+mod histories;
 mod times;
 mod verbs;
 mod world;

@@ -25,6 +25,7 @@ use tenure_lab::{ApiServer, Front, Options, Relay};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+pub use self::calls::Call;
 pub use self::machine::Machine;
 pub use self::processes::Process;
 use crate::lab::{Lab, until};
