@@ -152,9 +152,13 @@ impl Cluster {
         ip("link set eth0 up");
     }
 
-    /// The container of a pod ends, and nobody tells.
+    /// The container of a pod ends, and nobody tells. The kernel takes some ten milliseconds for it.
     pub fn end(&self, pod: &str) {
+        let id = namespace_ids().into_iter().find(|line| line.ends_with(&format!(" {pod})")));
         crate::lab::ip(&["netns", "del", pod]);
+        let id = id.as_deref().and_then(|line| line.split(" (").next());
+        let is_there = |id| namespace_ids().iter().any(|line| line.split(" (").next() == Some(id));
+        crate::lab::until("the kernel lets go of it", || id.is_none_or(|id| !is_there(id)));
     }
 }
 
@@ -209,4 +213,10 @@ impl Call {
     pub fn start(&self) -> Child {
         start_plugin(&plugin(), &self.verb, &self.pod, &self.network, &self.env)
     }
+}
+
+/// Those that the kernel knows here, and the names of some: `nsid 7 (iproute2 netns name: a)`.
+fn namespace_ids() -> Vec<String> {
+    let shown = std::process::Command::new("ip").args(["netns", "list-id"]).output().unwrap();
+    String::from_utf8(shown.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
 }
