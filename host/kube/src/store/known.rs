@@ -25,8 +25,13 @@ pub(super) struct Known {
 type One = (Arc<Row>, Arc<str>);
 
 impl Known {
-    /// A row and its uid. What is known in a higher revision stays.
+    /// A row and its uid. What is known in a higher revision stays, and what is known already: each write is heard of again.
     pub(super) fn learn(&self, row: &Row, uid: &Arc<str>) {
+        let is_known =
+            |(known, of): &One| known.revision > row.revision || (**known == *row && **of == **uid);
+        if self.rows.lock().get(&row.lease.key()).is_some_and(is_known) {
+            return;
+        }
         let kept = Row { lease: self.shared.lock().share(row.lease.clone()), ..*row };
         let key = kept.lease.key();
         let mut rows = self.rows.lock();

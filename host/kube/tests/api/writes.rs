@@ -92,8 +92,8 @@ async fn a_row_that_was_replaced_keeps_no_record_of_who_owns_which_field() {
         del(&engine, container).await;
         assert_eq!(fields().await, None, "after the DEL of {container}");
         site.kernel.end(container);
-        site.settle().await;
         engine.sweep().await.unwrap();
+        site.clock.pass(Duration::from_secs(2));
         engine.add(site.request("c2")).await.unwrap();
         assert_eq!(fields().await, None, "after the ADD of c2");
     }

@@ -108,10 +108,13 @@ impl World {
             let more = format!("[allocator]\nlisten = \"{listen}\"\nname = \"a{number}\"\n");
             self.write_config(built, &folder, "tenure-allocator", &more);
             let config = folder.join("tenured.toml").display().to_string();
-            let arguments = vec!["allocator".to_owned(), "--config".to_owned(), config];
+            // As `deploy/kubernetes/30-allocator.yaml` starts it.
+            let tenured = built.bin.join("tenured").display().to_string();
+            let mut arguments = vec!["MALLOC_ARENA_MAX=2".to_owned(), tenured];
+            arguments.extend(["allocator".to_owned(), "--config".to_owned(), config]);
             fs::write(folder.join("listen"), &listen).unwrap();
             let mut process =
-                Process { daemon: None, program: built.bin.join("tenured"), arguments, folder };
+                Process { daemon: None, program: "/usr/bin/env".into(), arguments, folder };
             process.launch();
             self.allocators.push(process);
         }
