@@ -78,7 +78,10 @@ fn list(lease: &LeaseName, view: &HistoryView, format: Format) -> Result<(), Cli
 /// What it means that there is no change.
 fn reach(kept: Kept) -> String {
     match kept {
-        Kept { bound: 0, .. } => "is kept: store.historyEvents of the daemon is 0".to_owned(),
+        Kept { bound: 0, .. } => {
+            "is kept: store.historyEvents of the daemon is 0, or it serves a cluster, which keeps none"
+                .to_owned()
+        },
         Kept { from: None, .. } => "is known: none of any address has happened yet".to_owned(),
         Kept { from: Some(from), .. } => {
             format!("since {}, and nothing older is kept", from.to_rfc3339_ms())
