@@ -274,8 +274,11 @@ impl Engine {
         // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
         // else acts on the attachment.
         let settled = tokio::spawn(async move {
-            let _guard = guard;
-            engine.settle(writes, choice.holds, (attempt, decided_on)).await
+            engine.settle(writes, choice.holds, (attempt, decided_on)).await?;
+            if choice.is_first_use {
+                engine.yield_to_rivals(&leases, &guard).await?;
+            }
+            Ok::<_, EngineError>(())
         });
         settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),

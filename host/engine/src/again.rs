@@ -129,6 +129,10 @@ impl Engine {
             self.end_old_hold(rows, guard).await?;
             return Ok(None);
         }
+        if !request.caller.was_answered() {
+            let leases: Vec<_> = rows.iter().map(|row| row.lease.clone()).collect();
+            self.yield_to_rivals(&leases, guard).await?;
+        }
         let how = if here { Rebind::Repeated } else { Rebind::Moved };
         self.rebind(rows, request, netns, (how, vec![guard.clone()])).await.map(Some)
     }
@@ -254,7 +258,7 @@ impl Engine {
 
     /// Releases rows whose old holder is proved gone, or that were never answered. The proof begins to count once the
     /// links have settled, as after any DEL.
-    async fn end_old_hold(
+    pub(crate) async fn end_old_hold(
         self: &Arc<Self>,
         rows: Vec<Row>,
         guard: &AttachmentGuard,

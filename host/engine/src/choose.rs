@@ -30,6 +30,8 @@ pub(crate) struct Choice {
     pub(crate) families: Families,
     /// The key that they are kept for.
     pub(crate) sticky: Option<StickyKey>,
+    /// Nobody here has heard of that key.
+    pub(crate) is_first_use: bool,
     /// The affinity policy's mark.
     pub(crate) tag: u64,
     /// Digests of the policies that decided.
@@ -68,6 +70,7 @@ impl Wish {
 struct Wishes {
     list: Vec<Wish>,
     sticky: Option<StickyKey>,
+    is_first_use: bool,
 }
 
 impl Choice {
@@ -85,6 +88,7 @@ impl Choice {
             holds: Holds::new(engine),
             families,
             sticky: None,
+            is_first_use: false,
             tag: 0,
             decided_by: Vec::new(),
         };
@@ -96,6 +100,7 @@ impl Choice {
             }
         }
         choice.sticky = wishes.sticky;
+        choice.is_first_use = wishes.is_first_use;
         if !open.is_empty() {
             choice.select(engine, request, (&candidates, open), ticket)?;
         }
@@ -311,6 +316,7 @@ impl Engine {
                     .map(|(key, _)| Wish { space: Some(key.space.clone()), ..wish(key.address) }),
             );
             if rows.is_empty() {
+                wishes.is_first_use = true;
                 let first_use = preferred.iter().copied().filter(|a| Family::of(*a) == family);
                 wishes.list.extend(first_use.map(wish));
             }

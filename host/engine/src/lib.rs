@@ -6,6 +6,7 @@
 //! ```text
 //! ADD: add.rs -> again.rs (own lease?) -> candidates.rs
 //!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
+//!      -> a sticky key that is new here: rivals.rs (does anybody else use it?)
 //!      nothing free: live.rs (one look at a shared store), wait.rs, then choose.rs once more
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
@@ -46,6 +47,7 @@ mod proof;
 mod reclaim;
 mod release;
 mod requests;
+mod rivals;
 mod show;
 mod suspects;
 mod sweep;

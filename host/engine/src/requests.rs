@@ -211,6 +211,11 @@ impl Caller {
             Self::Agent(call) => Some(&call.node),
         }
     }
+
+    /// Whether what the attachment has was answered to it, as far as is known.
+    pub(crate) fn was_answered(&self) -> bool {
+        matches!(self, Self::Agent(AgentCall { past: Past::Answered(_), .. }))
+    }
 }
 
 // === impl NetnsRef ===

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tenure_core::decision::{Affinity, IfHeld};
 use tenure_core::error::Coded as _;
 use tenure_core::lease::LeaseKey;
 use tenure_core::name::{Digest, ObjectName};
@@ -616,4 +617,115 @@ async fn a_policy_of_others_is_not_lost_to_an_own_apply_that_came_before_the_new
     assert_eq!(policies(&scene), [], "not yet heard");
     scene.tell(Change::Objects).await;
     until(|| policies(&scene) == [Digest::of(b"theirs")]).await;
+}
+
+/// From here on all ADDs bring one key, and want this address at its first use.
+fn use_key(scene: &Scene, preferred: &[IpAddr]) {
+    let (key, if_held, preferred) = ("web-0".into(), IfHeld::Wait, preferred.to_vec());
+    *scene.site.policies.affinity.lock() =
+        Affinity::Sticky { key, if_held, retain_s: 600, preferred };
+}
+
+/// Another replica gives the key an address, of which the engine does not hear and which it would not choose.
+async fn used_by_others(scene: &Scene) -> IpAddr {
+    use_key(scene, &[ip(5)]);
+    let theirs = scene.added_by_others("c1").await;
+    use_key(scene, &[]);
+    theirs
+}
+
+#[tokio::test]
+async fn a_key_that_another_replica_uses_unheard_is_given_up_before_it_is_answered() {
+    let scene = Scene::new(9, "0s").await;
+    let theirs = used_by_others(&scene).await;
+    assert_eq!(scene.added("c2").await.unwrap_err().code(), "KEY_HELD");
+    let mut rows = Vec::new();
+    scene.behind.scan(&mut |row| rows.push(row.lease)).unwrap();
+    let (bound, left): (Vec<_>, Vec<_>) = rows.into_iter().partition(|lease| lease.is_bound());
+    assert_eq!(bound.iter().map(|lease| lease.address).collect::<Vec<_>>(), [theirs]);
+    assert!(left.iter().all(|lease| lease.is_released() && lease.sticky.is_none()), "{left:?}");
+    assert_eq!(left.len(), 1, "it was written before anybody knew");
+    assert_eq!(scene.store.lists(), 1);
+    // From here on the key is known.
+    assert_eq!(scene.added("c3").await.unwrap_err().code(), "KEY_HELD");
+    assert_eq!(scene.store.lists(), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_is_kept_for_a_key_unheard_is_taken_after_all() {
+    let scene = Scene::new(9, "0s").await;
+    let theirs = used_by_others(&scene).await;
+    del(&scene.others, "c1").await;
+    scene.site.kernel.end("c1");
+    assert_eq!(scene.added("c2").await.unwrap_err().code(), "ADDRESS_UNAVAILABLE", "it rests");
+    scene.site.clock.pass(Duration::from_secs(5));
+    assert_eq!(scene.added("c2").await.unwrap(), [theirs]);
+    assert_eq!(scene.held(), 1);
+}
+
+#[tokio::test]
+async fn a_first_use_without_rivals_costs_one_list_and_the_next_none() {
+    let scene = Scene::new(9, "0s").await;
+    scene.added("c0").await.unwrap();
+    assert_eq!(scene.store.lists(), 0, "no key, no list");
+    use_key(&scene, &[]);
+    let first = scene.added("c1").await.unwrap();
+    assert_eq!(scene.store.lists(), 1);
+    del(&scene.engine, "c1").await;
+    assert_eq!(scene.added("c2").await.unwrap(), first);
+    assert_eq!((scene.conflicts(), scene.store.lists()), (0, 1));
+}
+
+#[tokio::test]
+async fn an_add_whose_key_cannot_be_looked_for_fails_and_the_next_try_looks_again() {
+    let scene = Scene::new(9, "0s").await;
+    let theirs = used_by_others(&scene).await;
+    scene.store.fail_reads(true);
+    scene.added("c2").await.unwrap_err();
+    scene.store.fail_reads(false);
+    assert_eq!(scene.added("c2").await.unwrap_err().code(), "KEY_HELD");
+    scene.tell_list().await;
+    assert_eq!(scene.held(), 1);
+    assert!(scene.row(theirs).await.lease.is_bound());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_replicas_that_first_use_a_key_at_once_one_keeps_it() {
+    let scene = Scene::new(9, "0s").await;
+    use_key(&scene, &[]);
+    let second = Arc::new(SimStore::new(scene.behind.clone(), scene.site.clock.clone()));
+    let feed = second.share();
+    let other = scene.site.engine_over(second.clone(), "boot-1");
+    tokio::spawn(other.clone().follow());
+    for store in [&scene.store, &second] {
+        store.set_gate(Gate::Reads);
+    }
+    let wait = Duration::from_secs(30);
+    let mut adds = [
+        scene.add("c1", wait),
+        start_add(&other, AddRequest { wait, ..scene.site.request("c2") }),
+    ];
+    // Both have written, and neither has looked.
+    until(|| scene.store.reads_waiting() == 1 && second.reads_waiting() == 1).await;
+    for store in [&scene.store, &second] {
+        store.set_gate(Gate::Open);
+    }
+    let deadline = tokio::time::Instant::now() + wait;
+    while !adds.iter().any(JoinHandle::is_finished) && tokio::time::Instant::now() < deadline {
+        scene.tell_list().await;
+        let mut rows = Vec::new();
+        scene.behind.scan(&mut |row| rows.push(row)).unwrap();
+        for row in rows {
+            feed.send(Change::Row(Box::new(row))).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (done, waiting) = adds.iter_mut().partition::<Vec<_>, _>(|add| add.is_finished());
+    assert_eq!((done.len(), waiting.len()), (1, 1));
+    for add in done {
+        add.await.unwrap().unwrap();
+    }
+    let mut bound = Vec::new();
+    scene.behind.scan(&mut |row| bound.extend(row.lease.is_bound().then_some(row))).unwrap();
+    assert_eq!(bound.len(), 1, "{bound:?}");
 }

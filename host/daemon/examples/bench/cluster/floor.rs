@@ -72,7 +72,7 @@ pub(crate) fn addresses(count: usize, dual: bool) -> Vec<IpAddr> {
     (0..count).flat_map(|number| [Some(v4(number)), dual.then(|| v6(number))]).flatten().collect()
 }
 
-fn at(template: &DynamicObject, address: IpAddr) -> DynamicObject {
+pub(crate) fn at(template: &DynamicObject, address: IpAddr) -> DynamicObject {
     let mut object = template.clone();
     let name = match address {
         IpAddr::V4(v4) => v4.to_string(),
@@ -84,7 +84,7 @@ fn at(template: &DynamicObject, address: IpAddr) -> DynamicObject {
 }
 
 /// As a DEL leaves it.
-fn released(mut lease: DynamicObject) -> DynamicObject {
+pub(crate) fn released(mut lease: DynamicObject) -> DynamicObject {
     // As the allocator does: the server keeps none of them any more.
     lease.metadata.managed_fields = Some(vec![Default::default()]);
     lease.data["spec"]["state"] = "Released".into();

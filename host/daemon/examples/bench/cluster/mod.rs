@@ -15,7 +15,7 @@
 //! ```
 
 pub(crate) mod counters;
-mod floor;
+pub(crate) mod floor;
 pub(crate) mod kubelet;
 mod ledger;
 mod nodes;

@@ -12,9 +12,10 @@
 //! ```text
 //! size      how many of what        fleet    the agents        kernel   what their nodes see
 //! pace      the open stream         story    fill, measure, restart
-//! gauge     one process: CPU, memory                 report   rows, aims, what limits them
+//! gauge     one process's memory    alone    the API server by itself      report   rows, aims, what limits them
 //! ```
 
+mod alone;
 mod fleet;
 mod gauge;
 mod kernel;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::pace::Outcome;
 use super::size::Size;
 use super::story::{Level, Restart};
 use crate::cluster::counters::{Kind, is_write};
@@ -84,11 +85,44 @@ impl Report {
 
     pub(crate) fn take_restart(&mut self, restart: &Restart, leases: usize) {
         let case = |what: &str| format!("{what} ({leases} leases)");
+        let cpu = |role: &str| restart.cpu.of(role);
+        eprintln!(
+            "    restart: ready in {:.2} s; CPU until then: itself {:.2}, kube-apiserver {:.2}, etcd {:.2}, agents and bench {:.2} s",
+            restart.ready.as_secs_f64(),
+            cpu("started"),
+            cpu("kube-apiserver"),
+            cpu("etcd"),
+            cpu("bench"),
+        );
         self.row(case("restart to ready"), "s", restart.ready.as_secs_f64(), Some(AIM_READY_S));
         self.row(case("restart to all agents"), "s", restart.connected.as_secs_f64(), None);
         let memory = restart.memory;
         self.row(case("memory after a restart"), "MiB resident", memory.resident, Some(AIM_MIB));
         self.row(case("memory after a restart, the most"), "MiB resident", memory.most, None);
+    }
+
+    /// The floor of an ADD and a DEL: what the API server takes by itself with as many objects in it.
+    pub(crate) fn take_alone(
+        &mut self,
+        (leases, creates, replaces): &(usize, Outcome, Outcome),
+        size: &Size,
+    ) {
+        for (verb, outcome) in [("create", creates), ("replace", replaces)] {
+            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("most", 1.0)] {
+                let case = format!("API server alone, {verb} {name} ({leases} leases)");
+                self.row(case, "ms", outcome.times.percentile(share), None);
+            }
+            eprintln!(
+                "    API server alone, {} {verb}s at {}/s: p50 {:.1}, p90 {:.1}, p99 {:.1}, most {:.1} ms; {} failed",
+                outcome.times.0.len(),
+                size.rate,
+                outcome.times.percentile(0.5),
+                outcome.times.percentile(0.9),
+                outcome.times.percentile(0.99),
+                outcome.times.percentile(1.0),
+                outcome.failures.len(),
+            );
+        }
     }
 
     pub(crate) fn take_complaints(&mut self, complaints: BTreeMap<String, usize>) {

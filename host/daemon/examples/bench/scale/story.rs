@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use tenure_lab::Daemon;
 
+use super::alone;
 use super::fleet::Fleet;
 use super::gauge::Memory;
 use super::pace::{self, Outcome};
@@ -16,6 +17,7 @@ use super::report::Report;
 use super::size::Size;
 use crate::cluster::Built;
 use crate::cluster::counters::Counters;
+use crate::cluster::floor;
 use crate::cluster::pods::{self, Pod};
 use crate::cluster::process::post;
 use crate::cluster::usage::{Cpu, Roles};
@@ -53,6 +55,8 @@ pub(crate) struct Restart {
     pub(crate) ready: Duration,
     /// Until all agents speak with it.
     pub(crate) connected: Duration,
+    /// Until it was ready: of itself, and of the API server.
+    pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
 }
 
@@ -82,8 +86,8 @@ pub(crate) fn tell(built: &Built, size: &Size, report: &mut Report) {
     }
     let restart = stage.restart_leader();
     report.take_restart(&restart, stage.running.len());
-    let complaints = stage.world.complaints();
-    report.take_complaints(complaints);
+    report.take_complaints(stage.world.complaints());
+    report.take_alone(&stage.alone(), size);
 }
 
 // === impl Stage ===
@@ -200,6 +204,22 @@ impl Stage<'_> {
         took
     }
 
+    /// Creates and replaces straight at the API server, once all of ours are gone.
+    fn alone(self) -> (usize, Outcome, Outcome) {
+        let Self { size, mut world, fleet, running, .. } = self;
+        let client = world.allocator_client();
+        let template = world.runtime.block_on(floor::template(&client));
+        {
+            let _inside = world.runtime.enter();
+            drop(fleet);
+        }
+        world.stop_ours();
+        std::thread::sleep(SETTLE);
+        let (creates, replaces) =
+            world.runtime.block_on(alone::measure(&client, &template, size.rate));
+        (running.len(), creates, replaces)
+    }
+
     /// The leader is killed, and starts again.
     fn restart_leader(&mut self) -> Restart {
         let number = self.leader();
@@ -207,17 +227,23 @@ impl Stage<'_> {
         let port: u16 = allocator.port().parse().unwrap();
         allocator.daemon = None;
         let _ = std::fs::remove_file(allocator.folder.join("admin.sock"));
+        let before = Cpu::read(&self.world.roles());
+        let allocator = &mut self.world.allocators[number];
         let began = Instant::now();
         allocator.launch();
         until(&allocator.folder, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let ready = began.elapsed();
+        let mut roles = self.world.roles();
+        let started = self.world.allocators[number].daemon.as_ref().map(Daemon::pid);
+        roles.insert("started", started.into_iter().collect());
+        let cpu = Cpu::read(&roles).since(&before);
         self.fleet.until_connected(false);
         let connected = began.elapsed();
         std::thread::sleep(SETTLE);
         let allocator = &self.world.allocators[number];
         allocator.check();
         let memory = Memory::of(allocator.daemon.as_ref().map(Daemon::pid).unwrap());
-        Restart { ready, connected, memory }
+        Restart { ready, connected, cpu, memory }
     }
 }
 
