@@ -1,9 +1,10 @@
 //! The nodes of the cluster as operators see them, and their word that the machine of one is dead.
 //!
 //! A row is a machine: name and uid of its Node. A Node that was made anew is another row, and leases that name the old one
-//! keep that one in the list until nothing is held there.
+//! keep that one in the list until nothing is held there. It is as alive as the agents that are known of it, by their ids: a new
+//! machine under the name of a dead one does not speak for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tenure_api::{
@@ -36,6 +37,8 @@ struct Row {
     is_tainted: bool,
     is_connected: bool,
     held: usize,
+    /// The agents that hold something there, or speak for it now.
+    agents: BTreeSet<Arc<str>>,
 }
 
 /// Words of operators by uid, or why they cannot be read now.
@@ -75,11 +78,14 @@ impl ClusterNodes {
         }
         for view in self.sessions.views() {
             let machine = (view.node.name.clone(), view.node.uid.clone());
-            rows.entry(machine).or_default().is_connected = true;
+            let row = rows.entry(machine).or_default();
+            row.is_connected = true;
+            row.agents.insert(view.node.agent.clone());
         }
         for (node, held) in self.engine.held_by_node() {
             let row = rows.entry((node.name.clone(), node.uid.clone())).or_default();
             row.held = row.held.saturating_add(held);
+            row.agents.insert(node.agent.clone());
         }
         rows
     }
@@ -89,7 +95,7 @@ impl ClusterNodes {
     }
 
     fn view(&self, (name, uid): &Machine, row: &Row, words: &Words) -> NodeView {
-        let look = self.nodes.look(&node_ref(name, uid));
+        let look = self.look((name, uid), row);
         NodeView {
             name: name.to_string(),
             uid: uid.to_string(),
@@ -106,6 +112,14 @@ impl ClusterNodes {
             fence: fence_of(uid, row, words, &look),
             held: row.held,
         }
+    }
+
+    /// What is known of the agents of a machine: of the one that is most alive.
+    fn look(&self, (name, uid): (&Arc<str>, &Arc<str>), row: &Row) -> NodeLook {
+        let machine = (name.clone(), uid.clone());
+        let looks = refs(&machine, row).into_iter().map(|node| self.nodes.look(&node));
+        let liveliest = looks.max_by_key(|look| liveliness(look.says));
+        liveliest.unwrap_or_else(|| self.nodes.look(&node_ref(name, uid)))
     }
 
     /// The machine with this uid.
@@ -125,15 +139,16 @@ impl ClusterNodes {
     }
 
     /// By reads that begin now.
-    async fn must_be_silent(&self, machine: &Machine) -> Result<(), NodesError> {
+    async fn must_be_silent(&self, (machine, row): &(Machine, Row)) -> Result<(), NodesError> {
         let (name, uid) = machine;
         let node = format!("{name} (uid {uid})");
-        let said = self.nodes.reread(&[Arc::new(node_ref(name, uid))]).await;
+        let refs = refs(machine, row);
+        let said = self.nodes.reread(&refs).await;
         let seconds = self.nodes.lost_time().as_secs();
-        match said.first() {
+        match said.into_iter().max_by_key(|says| liveliness(*says)) {
             Some(NodeSays::Fenced | NodeSays::Lost | NodeSays::LostWithMany) => Ok(()),
             Some(NodeSays::Heard) => {
-                let ago = self.nodes.look(&node_ref(name, uid)).heard.unwrap_or_default();
+                let ago = self.look((name, uid), row).heard.unwrap_or_default();
                 let why = format!(
                     "an agent on {name} was heard {} s ago; if the machine is off, try again once it was silent for {seconds} s",
                     ago.as_secs()
@@ -151,15 +166,16 @@ impl ClusterNodes {
     }
 
     async fn confirm(&self, uid: &str, word: &DeathWord) -> Result<NodeView, NodesError> {
-        let (machine, _) = self.find(uid)?;
-        self.must_be_silent(&machine).await?;
+        let found = self.find(uid)?;
+        self.must_be_silent(&found).await?;
+        let (machine, row) = found;
         let (by, at) = (&word.by, self.clock.wall().to_rfc3339());
         let by = if by.is_empty() { "an operator" } else { by };
         let text = format!("{} ({by}, {at})", word.reason.trim());
         self.nodes.confirm_dead(uid, &text).await.map_err(|error| unread(&error))?;
         tracing::warn!(node = %machine.0, uid, by, reason = word.reason, "an operator says that a node is dead: what is bound there is given to others");
         // What this replica has not seen does not count: with this read it has.
-        self.nodes.reread(&[Arc::new(node_ref(&machine.0, &machine.1))]).await;
+        self.nodes.reread(&refs(&machine, &row)).await;
         self.engine.note_end();
         let (machine, row) = self.find(uid)?;
         Ok(self.view(&machine, &row, &self.words().await))
@@ -230,6 +246,27 @@ fn state_of(says: NodeSays) -> NodeState {
         NodeSays::Lost => NodeState::Lost,
         NodeSays::LostWithMany => NodeState::LostWithMany,
         NodeSays::Fenced => NodeState::Fenced,
+    }
+}
+
+/// The machine by each agent that is known of it; without any, by its name.
+fn refs((name, uid): &Machine, row: &Row) -> Vec<Arc<NodeRef>> {
+    let of = |agent: &Arc<str>| Arc::new(NodeRef { agent: agent.clone(), ..node_ref(name, uid) });
+    match row.agents.is_empty() {
+        true => vec![Arc::new(node_ref(name, uid))],
+        false => row.agents.iter().map(of).collect(),
+    }
+}
+
+/// Of two agents of one Node the one that lives speaks for it.
+fn liveliness(says: NodeSays) -> u8 {
+    match says {
+        NodeSays::Heard => 5,
+        NodeSays::AgentSilent => 4,
+        NodeSays::Unknown => 3,
+        NodeSays::LostWithMany => 2,
+        NodeSays::Lost => 1,
+        NodeSays::Fenced => 0,
     }
 }
 

@@ -175,7 +175,7 @@ impl Reception for Doorway {
     }
 
     fn heard(&self, node: &Arc<NodeRef>) {
-        self.nodes.heard(&node.name);
+        self.nodes.heard(node);
     }
 
     fn ended(&self, node: &Arc<NodeRef>) {

@@ -48,7 +48,7 @@ impl NodeLook {
         };
         Self {
             says: table.says(node, now),
-            heard: silence.and_then(|silence| silence.last_heard()).map(|heard| now.since(heard)),
+            heard: table.last_heard(node).map(|heard| now.since(heard)),
             has_lease: last_lease.map(|lease| *lease != LeaseSeen::Absent),
             lease_silent: silence.map(|silence| silence.lease_silent()).unwrap_or_default(),
             fences: [FencedBy::Operator, FencedBy::Taint].into_iter().filter_map(fence).collect(),

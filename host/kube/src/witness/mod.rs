@@ -20,6 +20,7 @@ mod nodes;
 mod pods;
 mod reader;
 mod silence;
+mod speakers;
 mod table;
 
 pub use self::look::{FenceLook, NodeLook};

@@ -1,7 +1,7 @@
 //! What is to be thought of nodes whose agents are not heard.
 //!
 //! ```text
-//! heard(name)            each word of an agent
+//! heard(node)            each word of an agent
 //! watch_for(names)       the nodes that leases name
 //! every 5 s              node leases of those whose agents are quiet, the operator's fences, taints -> the table
 //! says(node)             what the table thinks now; no I/O
@@ -101,7 +101,7 @@ impl NodeWitness {
     }
 
     /// The agent of this node was heard just now.
-    pub fn heard(&self, node: &str) {
+    pub fn heard(&self, node: &NodeRef) {
         let now = self.shared.reader.clock.now();
         self.shared.reader.table.lock().heard(node, now);
     }

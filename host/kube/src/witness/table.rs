@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! its agent was heard within the lost time                          -> Heard
+//! for the lost time another agent was heard in its place            -> Lost, or Fenced: see `speakers`
 //! not established: see `silence`                                    -> Unknown
 //! agent silent, node lease changes                                  -> AgentSilent
 //! both silent, fenced, and no agent heard since the fence was seen  -> Fenced
@@ -26,6 +27,7 @@ use tenure_core::lease::NodeRef;
 use tenure_core::time::Moment;
 
 use super::silence::{LeaseSeen, Quiet, Rules, Silence, Span};
+use super::speakers::{Speakers, Successor};
 
 /// So many lost nodes are many, if they are a third.
 const MANY: usize = 3;
@@ -56,6 +58,7 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Node {
     silence: Silence,
+    speakers: Speakers,
     /// Leases name it.
     is_watched: bool,
     lost: Option<Lost>,
@@ -95,11 +98,10 @@ impl Table {
         watched.map(|(name, _)| name.clone()).collect()
     }
 
-    pub(crate) fn heard(&mut self, name: &str, now: Moment) {
-        let node = match self.nodes.get_mut(name) {
-            Some(node) => node,
-            None => self.nodes.entry(name.into()).or_default(),
-        };
+    /// An agent speaks for its node.
+    pub(crate) fn heard(&mut self, speaker: &NodeRef, now: Moment) {
+        let node = self.nodes.entry(speaker.name.clone()).or_default();
+        node.speakers.heard(speaker, now, self.rules.close);
         node.silence.heard(now);
         node.lost = None;
     }
@@ -144,7 +146,7 @@ impl Table {
 
     /// The same of one who says so.
     pub(crate) fn stands(&self, by: FencedBy, node: &NodeRef) -> Option<Moment> {
-        let heard = self.silence(&node.name).and_then(Silence::last_heard);
+        let heard = self.last_heard(node);
         self.fence_by(by, node).filter(|seen| heard.is_none_or(|heard| heard < *seen))
     }
 
@@ -152,6 +154,15 @@ impl Table {
     pub(crate) fn fence_by(&self, by: FencedBy, node: &NodeRef) -> Option<Moment> {
         let seen = self.fences.get(&(by, node.uid.clone())).copied();
         seen.filter(|_| !node.uid.is_empty())
+    }
+
+    /// When the agent of this machine was last heard; any of its name, if it is not said which.
+    pub(crate) fn last_heard(&self, node: &NodeRef) -> Option<Moment> {
+        let known = self.nodes.get(&node.name)?;
+        match node.agent.is_empty() {
+            true => known.silence.last_heard(),
+            false => known.speakers.last_heard(&node.agent),
+        }
     }
 
     /// How long a node was silent.
@@ -223,6 +234,14 @@ impl Table {
     pub(crate) fn says(&self, node: &NodeRef, now: Moment) -> NodeSays {
         let Some(known) = self.nodes.get(&node.name) else { return NodeSays::Unknown };
         let state = known.silence.state(now, self.rules);
+        let successor = known.speakers.in_place_of(node).filter(|_| state == Quiet::Heard);
+        if let Some(Successor { alone, is_same_node }) = successor {
+            return match self.fence(node) {
+                _ if alone < self.rules.lost => NodeSays::Unknown,
+                Some(_) if !is_same_node => NodeSays::Fenced,
+                _ => NodeSays::Lost,
+            };
+        }
         match (state, known.lost) {
             (Quiet::Heard, _) => NodeSays::Heard,
             (Quiet::Unclear, _) => NodeSays::Unknown,

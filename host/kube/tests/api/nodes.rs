@@ -140,7 +140,7 @@ async fn a_lease_that_is_renewed_stops_and_is_renewed_again() {
     assert_eq!(scene.pass(35, &[]).await, [NodeSays::AgentSilent]);
     assert_eq!(scene.pass(10, &[]).await, [NodeSays::Lost]);
     assert_eq!(scene.read(&["n1"]).await, [NodeSays::AgentSilent]);
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.says(), NodeSays::Heard);
 }
 
@@ -176,7 +176,7 @@ async fn what_was_established_is_unknown_where_it_cannot_be_read_again() {
     assert_eq!(scene.pass(45, &[]).await, [NodeSays::Lost]);
     scene.gate.shut();
     assert_eq!(scene.witness.reread(&scene.nodes).await, [NodeSays::Unknown]);
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.witness.reread(&scene.nodes).await, [NodeSays::Heard]);
 }
 
@@ -187,7 +187,7 @@ async fn a_taint_fences_until_an_agent_is_heard_and_again_when_it_is_set_again()
     assert_eq!(scene.pass(35, &[]).await, [NodeSays::Unknown]);
     assert_eq!(scene.pass(10, &[]).await, [NodeSays::Fenced]);
     assert!(scene.witness.fence_seen(&scene.nodes[0]).is_some());
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.says(), NodeSays::Heard);
     assert_eq!(scene.pass(90, &[]).await, [NodeSays::Lost], "it is the old fence");
     scene.taint(None).await;
@@ -283,14 +283,14 @@ async fn the_poll_alone_sees_a_node_fall_silent_and_return() {
     scene.let_time_pass();
     scene.witness.watch_for([scene.nodes[0].name.clone()]);
     let began = Instant::now();
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.says(), NodeSays::Heard);
     scene.until(NodeSays::Lost).await;
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     scene.cluster.renew("n1").await;
     scene.until(NodeSays::AgentSilent).await;
     scene.until(NodeSays::Lost).await;
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.says(), NodeSays::Heard);
 }
 
@@ -304,7 +304,7 @@ async fn the_word_of_an_operator_that_an_agent_has_proved_wrong_is_taken_back_fo
     }
     scene.read(&[]).await;
     assert!(scene.witness.lift_ended(&scene.nodes).await.is_empty(), "nobody was heard");
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert_eq!(scene.witness.lift_ended(&scene.nodes[1..]).await, [], "that is another one");
     assert_eq!(*scene.witness.lift_ended(&scene.nodes).await, [scene.nodes[0].uid.clone()]);
     let stand = scene.witness.confirmed().await.unwrap();
@@ -324,7 +324,7 @@ async fn the_word_of_an_operator_that_an_agent_has_proved_wrong_is_taken_back_fo
 async fn operators_see_since_when_a_node_is_silent_and_who_says_that_it_is_dead() {
     let scene = Scene::of(&["n1"], rarely()).await;
     let look = || scene.witness.look(&scene.nodes[0]);
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     let seen = look();
     assert_eq!(
         (seen.says, seen.heard, seen.has_lease),
@@ -337,13 +337,13 @@ async fn operators_see_since_when_a_node_is_silent_and_who_says_that_it_is_dead(
     scene.clock.pass(Duration::from_secs(3));
     let seen = look();
     assert_eq!((seen.says, seen.has_lease), (NodeSays::Fenced, Some(true)));
-    assert_eq!(
-        (seen.heard, seen.lease_silent),
-        (Some(Duration::from_secs(88)), Duration::from_secs(45))
-    );
+    assert_eq!(seen.heard, Some(Duration::from_secs(88)));
+    // The word of the operator wakes the witness, and of two reads that overlap nothing lies between.
+    let silent = seen.lease_silent.as_secs();
+    assert!(silent == 40 || silent == 45, "{silent}");
     let fences: Vec<_> = seen.fences.iter().map(|one| (one.by, one.seen, one.has_ended)).collect();
     assert_eq!(fences, [(FencedBy::Operator, Duration::from_secs(3), false)]);
-    scene.witness.heard("n1");
+    scene.witness.heard(&NodeRef { name: "n1".into(), ..NodeRef::default() });
     assert!(look().fences[0].has_ended);
     scene.cluster.delete_lease("n1").await;
     scene.read(&[]).await;

@@ -16,10 +16,15 @@ fn one_address() -> (Cluster, std::net::IpAddr) {
 
 /// The machine of this name, as the leader shows it.
 fn node(cluster: &Cluster, name: &str) -> Value {
+    the_node(cluster, "name", name)
+}
+
+/// That whose `field` says this.
+fn the_node(cluster: &Cluster, field: &str, says: &str) -> Value {
     let answer = cluster.allocators[cluster.leader()].admin("/v1/nodes");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let mut nodes = answer["items"].as_array().unwrap().iter();
-    nodes.find(|node| node["name"] == name).cloned().unwrap_or_default()
+    nodes.find(|node| node[field] == says).cloned().unwrap_or_default()
 }
 
 fn confirm(cluster: &Cluster, uid: &str) -> (u16, Value) {
@@ -112,4 +117,32 @@ fn a_word_that_was_wrong_ends_when_the_agent_is_heard_also_for_a_replica_that_be
     until("it is lost again", || node(&cluster, "n1")["state"] == "lost");
     assert_eq!(cluster.leases()[&c.to_string()]["state"], "Bound");
     cluster.agents["n1"].daemon.as_ref().unwrap().signal(Signal::CONT);
+}
+
+#[test]
+fn a_new_machine_under_the_name_of_a_dead_one_does_not_speak_for_what_that_held() {
+    let mut cluster = Cluster::start(2, &["n1", "n2"]);
+    let range = json!({"cidr": "10.6.0.0/24", "ranges": ["10.6.0.1-10.6.0.3"], "cooldown": "0s"});
+    cluster.pool("p", range);
+    let (gone, stays) = (cluster.run("n1", "a"), cluster.run("n1", "b"));
+    let uid = node(&cluster, "n1")["uid"].as_str().unwrap().to_owned();
+    cluster.replace_machine("n1");
+    let here = cluster.run("n1", "c");
+    let state = |cluster: &Cluster, address: std::net::IpAddr| {
+        cluster.leases()[&address.to_string()]["state"].clone()
+    };
+    cluster.force_delete("a");
+    let took =
+        time_until("the deleted pod's is quarantined", || state(&cluster, gone) == "Quarantined");
+    println!("quarantined {took:.2?} after the first word of the successor (lost time 10 s)");
+    assert_eq!((state(&cluster, stays), state(&cluster, here)), (json!("Bound"), json!("Bound")));
+    let old = the_node(&cluster, "uid", &uid);
+    assert_eq!((&old["state"], &old["connected"]), (&json!("lost"), &json!(false)), "{old}");
+    let (status, confirmed) = confirm(&cluster, &uid);
+    assert_eq!((status, &confirmed["state"]), (200, &json!("fenced")), "{confirmed}");
+    let took = time_until("both are free", || {
+        [gone, stays].iter().all(|address| state(&cluster, *address) == "Released")
+    });
+    println!("free {took:.2?} after the operator's word");
+    assert_eq!(state(&cluster, here), "Bound");
 }

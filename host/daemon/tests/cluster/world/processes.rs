@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::Value;
 use tenure_lab::cluster::{NAMESPACE, agent_token, create_node};
 use tenure_lab::{Daemon, Front};
@@ -108,6 +110,22 @@ impl Cluster {
     pub fn start_agent_blindfolded(&mut self, node: &str) {
         self.agents.get_mut(node).unwrap().launch_blindfolded();
         self.agent_serves(node);
+    }
+
+    /// Another machine takes the place of a node, under its name: a Node of its own, an empty disk, an agent that nobody knows.
+    pub fn replace_machine(&mut self, node: &str) {
+        self.agents.get_mut(node).unwrap().kill();
+        let folder = self.agents[node].folder.clone();
+        fs::remove_dir_all(folder.join("state")).unwrap();
+        self.remake_node(node);
+        let token = self.wait(async {
+            let pods = Api::<Pod>::namespaced(self.client(), NAMESPACE);
+            let at_once = DeleteParams::default().grace_period(0);
+            pods.delete(&format!("agent-{node}"), &at_once).await.unwrap();
+            agent_token(&self.client(), node).await
+        });
+        fs::write(folder.join("token"), token).unwrap();
+        self.start_agent(node);
     }
 
     fn agent_serves(&self, node: &str) {

@@ -60,7 +60,7 @@ impl Story {
     }
 
     fn heard(&mut self, name: &str) {
-        self.table.heard(name, self.at());
+        self.table.heard(&node(name), self.at());
     }
 
     fn fence(&mut self, by: FencedBy, names: &[&str]) {
@@ -274,4 +274,82 @@ fn nodes_that_nobody_asks_for_and_that_are_no_more_are_forgotten() {
     story.heard("b");
     story.pass(50);
     assert_eq!(story.table.nodes.len(), 1);
+}
+
+/// The machine that wore the name `a` first, and the one after it, of a Node made anew or of the same.
+fn machine(agent: &str, uid: &str) -> NodeRef {
+    NodeRef { uid: uid.into(), agent: agent.into(), ..node("a") }
+}
+
+impl Story {
+    /// So many seconds pass, in which this machine speaks every five.
+    fn speak(&mut self, machine: &NodeRef, seconds: u64) {
+        for _ in 0..seconds / 5 {
+            self.table.heard(machine, self.at());
+            self.pass(5);
+        }
+        self.table.heard(machine, self.at());
+    }
+
+    fn of_machine(&self, machine: &NodeRef) -> NodeSays {
+        self.table.says(machine, self.at())
+    }
+}
+
+#[test]
+fn a_machine_in_whose_place_another_speaks_is_lost_once_that_was_so_for_the_lost_time() {
+    let (old, new) = (machine("x", "uid-a"), machine("y", "uid-a"));
+    let mut story = Story::of(&["a"]).renewing(&["a"]);
+    story.speak(&old, 20);
+    assert_eq!(story.of_machine(&new), NodeSays::Unknown);
+    story.speak(&new, 35);
+    assert_eq!(story.of_machine(&old), NodeSays::Unknown);
+    story.speak(&new, 5);
+    assert_eq!(story.of_machine(&old), NodeSays::Lost);
+    assert_eq!(story.of_machine(&new), NodeSays::Heard);
+    assert_eq!(story.says("a"), NodeSays::Heard, "of the name");
+}
+
+#[test]
+fn two_live_machines_of_one_name_are_never_lost() {
+    let (one, other) = (machine("x", "uid-a"), machine("y", "uid-a"));
+    let mut story = Story::of(&["a"]).renewing(&["a"]);
+    for _ in 0..20 {
+        story.speak(&one, 20);
+        story.speak(&other, 20);
+        for machine in [&one, &other] {
+            assert_ne!(story.of_machine(machine), NodeSays::Lost);
+        }
+    }
+}
+
+#[test]
+fn time_in_which_nobody_was_heard_counts_for_no_successor() {
+    let (old, new) = (machine("x", "uid-a"), machine("y", "uid-a"));
+    let mut story = Story::of(&["a"]).renewing(&["a"]);
+    story.speak(&old, 5);
+    story.speak(&new, 30);
+    story.pass(100);
+    assert_eq!(story.of_machine(&old), NodeSays::AgentSilent, "the successor is silent, too");
+    story.speak(&new, 5);
+    assert_eq!(story.of_machine(&old), NodeSays::Unknown);
+    story.speak(&new, 5);
+    assert_eq!(story.of_machine(&old), NodeSays::Lost);
+}
+
+#[test]
+fn a_fence_of_a_replaced_machine_stands_although_its_successor_speaks_for_another_node() {
+    for (uid, says) in [("uid-new", NodeSays::Fenced), ("uid-a", NodeSays::Lost)] {
+        let (old, new) = (machine("x", "uid-a"), machine("y", uid));
+        let mut story = Story::of(&["a"]).renewing(&["a"]);
+        story.speak(&old, 5);
+        story.speak(&new, 20);
+        story.fence(FencedBy::Operator, &["a"]);
+        story.speak(&new, 20);
+        assert_eq!(story.of_machine(&old), says, "{uid}");
+        assert_eq!(story.of_machine(&new), NodeSays::Heard);
+        story.table.heard(&old, story.at());
+        assert_eq!(story.of_machine(&old), NodeSays::Heard, "it is back");
+        assert!(story.table.fence(&old).is_none(), "and has ended the fence");
+    }
 }
