@@ -441,6 +441,9 @@ pub struct DecisionStep {
     pub outcome: StepOutcome,
     /// Fuel used.
     pub fuel: u64,
+    /// Linear memory that it had in the end, in bytes.
+    #[serde(default)]
+    pub memory: u64,
     /// Wall time used, in microseconds.
     pub micros: u64,
     /// Look-ups and their answers, in order.

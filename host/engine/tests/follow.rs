@@ -701,10 +701,8 @@ async fn of_two_replicas_that_first_use_a_key_at_once_one_keeps_it() {
         store.set_gate(Gate::Reads);
     }
     let wait = Duration::from_secs(30);
-    let mut adds = [
-        scene.add("c1", wait),
-        start_add(&other, AddRequest { wait, ..scene.site.request("c2") }),
-    ];
+    let mut adds =
+        [scene.add("c1", wait), start_add(&other, AddRequest { wait, ..scene.site.request("c2") })];
     // Both have written, and neither has looked.
     until(|| scene.store.reads_waiting() == 1 && second.reads_waiting() == 1).await;
     for store in [&scene.store, &second] {

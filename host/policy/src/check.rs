@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tenure_core::address::{Families, Family};
 use tenure_core::decision::{
-    Affinity, AffinityAnswer, AffinityRequest, IfHeld, MAX_FIXED, MAX_RANKED, RETAIN_AS_AT_ADD,
-    SelectRequest, Selection, Verdict,
+    Affinity, AffinityAnswer, AffinityRequest, Hook, IfHeld, MAX_FIXED, MAX_RANKED,
+    RETAIN_AS_AT_ADD, SelectRequest, Selection, Verdict,
 };
 
 use crate::bindings::affinity_types::{self, Choice};
@@ -23,6 +23,27 @@ const KEY_BYTES: usize = 253;
 const REASON_BYTES: usize = 1024;
 
 type Checked<T> = Result<T, Fault>;
+
+/// What is checked of each answer of a hook, in words. An answer that breaks one of these is a fault.
+#[must_use]
+pub fn checks(hook: Hook) -> &'static [&'static str] {
+    match hook {
+        Hook::Select => &[
+            "ranked rows are among the candidates, each once, 1 to 16 of them",
+            "ranked rows are of families that are wanted, and each wanted family that is offered has one",
+            "a refusal has a reason of 1 to 1024 bytes",
+        ],
+        Hook::Affinity => &[
+            "a sticky key has 1 to 253 bytes and no control characters",
+            "addresses are of families that are wanted, at most 4, each once; fixed ones at most one a family",
+            "reused rows are among the earlier addresses, each once",
+        ],
+        Hook::Reclaim => &[
+            "one verdict a lease, in the order of the request",
+            "figures are clamped to the limits of the pool, and counted where they were",
+        ],
+    }
+}
 
 /// `None` is "no opinion".
 pub(crate) fn selection(request: &SelectRequest, decision: Decision) -> Checked<Option<Selection>> {

@@ -16,7 +16,8 @@ use crate::fault::Fault;
 use crate::guest::{Guest, View};
 use crate::host::PolicyHost;
 use crate::limits::Budget;
-use crate::ring::{Answer, Question, Step};
+use crate::question::Question;
+use crate::ring::{Answer, Step};
 use crate::session::{Session, Spent};
 use crate::{builtin, check, convert};
 

@@ -1,6 +1,7 @@
 //! The wasmtime engine: its settings, its pool of instances, and the one thread that makes time
 //! pass for it.
 
+use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// Rust guest, so that none of its pages is faulted in again (measured: 24 us without, 15 us with).
 const KEEP_RESIDENT: usize = 256 << 10;
 
+/// Functions of a trap that are told, where any are.
+const STACK_FRAMES: usize = 64;
+
 /// How instances get their memory, best first. The next is tried where address space is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -41,6 +45,8 @@ pub struct EngineOptions {
     pub slots: u32,
     /// A layout to use instead of the best that works.
     pub layout: Option<Layout>,
+    /// Traps tell which functions they were in. For tools: it makes faults slower.
+    pub stacks: bool,
 }
 
 /// The engine and what it needs to run.
@@ -70,7 +76,7 @@ struct Ticker {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { slots: 64, layout: None }
+        Self { slots: 64, layout: None, stacks: false }
     }
 }
 
@@ -79,7 +85,7 @@ impl Default for EngineOptions {
 impl Runtime {
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, PolicyHostError> {
         let slots = options.slots.clamp(1, 1024);
-        let (engine, layout) = best_engine(slots, options.layout)?;
+        let (engine, layout) = best_engine(slots, options)?;
         let mut linker = Linker::new(&engine);
         PolicyImports::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)
             .map_err(PolicyHostError::engine)?;
@@ -114,12 +120,18 @@ impl Drop for Slot<'_> {
     }
 }
 
-fn best_engine(slots: u32, wanted: Option<Layout>) -> Result<(Engine, Layout), PolicyHostError> {
+fn best_engine(slots: u32, options: &EngineOptions) -> Result<(Engine, Layout), PolicyHostError> {
     let all = [Layout::Pool, Layout::SmallPool, Layout::OnDemand];
-    let layouts = wanted.map_or_else(|| all.to_vec(), |one| vec![one]);
+    let layouts = options.layout.map_or_else(|| all.to_vec(), |one| vec![one]);
     let mut last = None;
     for layout in layouts {
-        match Engine::new(&config(slots, layout)) {
+        let mut config = config(slots, layout);
+        config.wasm_backtrace_max_frames(NonZeroUsize::new(if options.stacks {
+            STACK_FRAMES
+        } else {
+            0
+        }));
+        match Engine::new(&config) {
             Ok(engine) => return Ok((engine, layout)),
             Err(error) => {
                 tracing::warn!(?layout, %error, "no engine with this memory layout, trying the next");
@@ -143,7 +155,6 @@ fn config(slots: u32, layout: Layout) -> Config {
     config.wasm_relaxed_simd(false);
     config.wasm_memory64(false);
     config.wasm_multi_memory(false);
-    config.wasm_backtrace_max_frames(None);
     match layout {
         Layout::Pool | Layout::OnDemand => {
             config.memory_reservation(4 << 30).memory_guard_size(32 << 20)

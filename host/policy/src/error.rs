@@ -194,7 +194,8 @@ impl PolicyHostError {
     }
 
     /// As the port tells it.
-    pub(crate) fn refusal(&self, policy: &ObjectName) -> PolicyRefusal {
+    #[must_use]
+    pub fn refusal(&self, policy: &ObjectName) -> PolicyRefusal {
         let cause = std::error::Error::source(self).map(|c| format!(": {c}")).unwrap_or_default();
         PolicyRefusal { policy: policy.clone(), stage: self.stage(), why: format!("{self}{cause}") }
     }

@@ -2,7 +2,7 @@
 //! error.
 
 use tenure_core::decision::FaultKind;
-use wasmtime::Trap;
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
 use crate::guest::Guest;
 
@@ -11,6 +11,8 @@ use crate::guest::Guest;
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) message: String,
+    /// The functions it was in, the innermost first; empty unless the engine keeps them.
+    pub(crate) stack: Vec<String>,
 }
 
 /// A limit of ours, raised from a host function so that it ends the call.
@@ -28,7 +30,7 @@ pub(crate) enum Limit {
 
 impl Fault {
     pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), stack: Vec::new() }
     }
 
     pub(crate) fn bad_output(message: impl Into<String>) -> Self {
@@ -39,8 +41,17 @@ impl Fault {
     pub(crate) fn of(error: &wasmtime::Error, guest: &Guest, act: &str) -> Self {
         let (kind, what) = classify(error, guest);
         let said = guest.last_line().map(|line| format!("; it said: {line}")).unwrap_or_default();
-        Self::new(kind, format!("while {act}: {what}{said}"))
+        Self { stack: stack(error), ..Self::new(kind, format!("while {act}: {what}{said}")) }
     }
+}
+
+fn stack(error: &wasmtime::Error) -> Vec<String> {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let name = |frame: &FrameInfo| match frame.func_name() {
+        Some(name) => name.to_owned(),
+        None => format!("function {}", frame.func_index()),
+    };
+    trace.frames().iter().map(name).collect()
 }
 
 fn classify(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {

@@ -1,12 +1,12 @@
-//! Fixtures: a request and the answer that a policy shall give, as JSON. What a fixture leaves out is
+//! Fixtures: a request and the answer that a policy shall give, as YAML or JSON. What a fixture leaves out is
 //! filled in, so that it says only what it is about.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
-use tenure_core::decision::{
-    AffinityRequest, Candidate, DecisionStep, Hook, ReclaimRequest, SelectRequest, StepOutcome,
-};
+use tenure_core::decision::{Candidate, DecisionStep, Hook, StepOutcome};
 use tenure_core::ports::Policies;
+
+use crate::question::Question;
 
 /// One fixture of a policy.
 ///
@@ -15,8 +15,9 @@ use tenure_core::ports::Policies;
 ///  "request": {"candidates": [{"free": 1}, {"free": 9}]}, "answer": {"ranked": [1, 0]}}
 /// ```
 ///
-/// `request` is a request as the decision ring shows it; families default to IPv4. `answer` is what the ring shows,
-/// `"abstained"`, or `{"fault": KIND}`; of an object only the named fields are compared.
+/// `request` is a request as the decision ring shows it; families default to IPv4. `pools` is short for its
+/// `catalogue.pools`. `answer` is what the ring shows, `"abstained"`, or `{"fault": KIND}`; of an object only the named fields
+/// are compared.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
@@ -27,10 +28,37 @@ pub struct Fixture {
     /// Settings of the policy.
     #[serde(default = "empty")]
     pub settings: Value,
+    /// The pools that requests speak of by their position.
+    #[serde(default)]
+    pub pools: Option<Vec<Value>>,
     /// The request, as far as it matters.
+    #[serde(default = "empty")]
     pub request: Value,
     /// The answer that is expected, as far as it matters.
     pub answer: Value,
+    /// What the policy may take for it at most.
+    #[serde(default)]
+    pub ceilings: Ceilings,
+}
+
+/// Bounds of a fixture below those of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ceilings {
+    /// Fuel, `init` included.
+    pub fuel: Option<u64>,
+    /// Linear memory: bytes, or a text such as `512KiB`.
+    #[serde(default, deserialize_with = "bytes")]
+    pub memory: Option<u64>,
+}
+
+/// What one policy did with the request of a fixture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Played {
+    /// Its answer, in the form of [`Fixture::answer`].
+    pub answer: Value,
+    /// What the host recorded: fuel, memory, look-ups, log. None where the policy was not asked.
+    pub step: Option<DecisionStep>,
 }
 
 // === impl Fixture ===
@@ -41,18 +69,35 @@ impl Fixture {
     /// # Errors
     /// The request does not read as one of its hook.
     pub fn ask(&self, host: &dyn Policies) -> serde_json::Result<Value> {
-        let answer = match self.hook {
-            Hook::Select => serde_json::to_value(host.select(&self.select()?).answer),
-            Hook::Affinity => serde_json::to_value(host.affinity(&self.affinity()?).answer),
-            Hook::Reclaim => serde_json::to_value(host.reclaim(&self.reclaim()?).answer),
-        }?;
-        let record = host.decisions(1).pop();
-        let step = record.as_ref().and_then(|record| record.steps.last());
-        Ok(match step.map(|step: &DecisionStep| &step.outcome) {
+        Ok(self.play(host)?.answer)
+    }
+
+    /// The same, with what it took.
+    ///
+    /// # Errors
+    /// The request does not read as one of its hook.
+    pub fn play(&self, host: &dyn Policies) -> serde_json::Result<Played> {
+        let answer = self.question()?.put_to(host);
+        let step = host.decisions(1).pop().and_then(|mut record| record.steps.pop());
+        let answer = match step.as_ref().map(|step| &step.outcome) {
             Some(StepOutcome::Fault { kind, .. }) => json!({"fault": kind.as_str()}),
             Some(StepOutcome::Abstained) => json!("abstained"),
             _ => answer,
-        })
+        };
+        Ok(Played { answer, step })
+    }
+
+    /// The whole request, with all that is left out filled in.
+    ///
+    /// # Errors
+    /// It does not read as one of its hook.
+    pub fn question(&self) -> serde_json::Result<Question> {
+        let request = match self.hook {
+            Hook::Select => self.select(),
+            Hook::Affinity => self.affinity(),
+            Hook::Reclaim => self.reclaim(),
+        };
+        Question::read(self.hook, request)
     }
 
     /// Whether `answer` is the expected one.
@@ -61,22 +106,22 @@ impl Fixture {
         holds(&self.answer, answer)
     }
 
-    fn select(&self) -> serde_json::Result<SelectRequest> {
+    fn select(&self) -> Value {
         let candidate = candidate();
         let base = json!({"families": {"v4": true, "v6": false}, "candidates": []});
-        self.read(base, &[("candidates", candidate)])
+        self.filled(&base, &[("candidates", candidate)])
     }
 
-    fn affinity(&self) -> serde_json::Result<AffinityRequest> {
+    fn affinity(&self) -> Value {
         let previous = json!({
             "address": "10.6.0.1", "pool": 0, "heldS": 0, "sinceReleaseS": 0,
             "sameUid": false, "sameName": false, "retained": false, "resting": false,
         });
         let base = json!({"families": {"v4": true, "v6": false}, "previous": []});
-        self.read(base, &[("previous", previous)])
+        self.filled(&base, &[("previous", previous)])
     }
 
-    fn reclaim(&self) -> serde_json::Result<ReclaimRequest> {
+    fn reclaim(&self) -> Value {
         let suspect = json!({
             "tag": 0, "pool": 0, "owner": "pod", "kernelGone": false, "apiGone": false,
             "apiAlive": false, "terminating": false, "finished": false, "nodeLost": false,
@@ -85,25 +130,60 @@ impl Fixture {
         });
         let pressure = json!({"pool": 0, "free": 100, "size": 254, "waiting": 0});
         let base = json!({"leases": [], "pressure": []});
-        self.read(base, &[("leases", suspect), ("pressure", pressure)])
+        self.filled(&base, &[("leases", suspect), ("pressure", pressure)])
     }
 
     /// Lays the request over the defaults, each row of a list over the default of its rows.
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        base: Value,
-        rows: &[(&str, Value)],
-    ) -> serde_json::Result<T> {
+    fn filled(&self, base: &Value, rows: &[(&str, Value)]) -> Value {
         let mut request =
             json!({"holder": holder(), "now": 0, "seed": 0, "catalogue": {"pools": []}});
-        lay_over(&mut request, &base);
+        lay_over(&mut request, base);
+        if let Some(pools) = &self.pools {
+            lay_over(&mut request, &json!({"catalogue": {"pools": pools}}));
+        }
         lay_over(&mut request, &self.request);
         for (list, row) in rows {
             each(request.get_mut(*list), row);
         }
         each(request.pointer_mut("/catalogue/pools"), &json!({"labels": {}}));
-        serde_json::from_value(request)
+        request
     }
+}
+
+impl Ceilings {
+    /// Each bound that this breaks, in words.
+    #[must_use]
+    pub fn broken_by(&self, step: &DecisionStep) -> Vec<String> {
+        let all = [("fuel", step.fuel, self.fuel), ("memory", step.memory, self.memory)];
+        let broken = all.into_iter().filter_map(|(what, took, bound)| {
+            let bound = bound.filter(|bound| took > *bound)?;
+            Some(format!("{what} {took}, at most {bound} allowed"))
+        });
+        broken.collect()
+    }
+}
+
+/// `4096`, `512KiB` or `2MiB`.
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    let text = match Option::<Size>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Size::Bytes(bytes)) => return Ok(Some(bytes)),
+        Some(Size::Text(text)) => text,
+    };
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1), ("", 1)];
+    let mut found = units.into_iter().filter_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        number.checked_mul(factor)
+    });
+    let wrong =
+        || serde::de::Error::custom(format!("{text:?} is no size; write 4096, 512KiB or 2MiB"));
+    found.next().ok_or_else(wrong).map(Some)
 }
 
 fn candidate() -> Value {

@@ -72,6 +72,11 @@ impl Guest {
         self.refused_memory
     }
 
+    /// Bytes over all its memories.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
     pub(crate) fn last_line(&self) -> Option<&str> {
         self.log.last().map(String::as_str)
     }

@@ -20,7 +20,8 @@ use crate::bindings::host::Level;
 use crate::chain::{Counters, Installed, Table, Version};
 use crate::engine::{EngineOptions, Layout, Runtime};
 use crate::error::PolicyHostError;
-use crate::ring::{Answer, Question, Ring, RingOptions};
+use crate::question::Question;
+use crate::ring::{Answer, Ring, RingOptions};
 use crate::session::Compiled;
 use crate::{decide, load, reclaim};
 

@@ -80,7 +80,7 @@ pub(crate) fn load(host: &PolicyHost, name: &ObjectName, spec: &PolicySpec) -> L
 }
 
 /// Policies of one digest share the compiled code.
-fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Loaded<Arc<Compiled>> {
+pub(crate) fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Loaded<Arc<Compiled>> {
     let bytes = source::read(&host.folder, &spec.source)?;
     let found = Digest::of(&bytes);
     if let Some(wanted) = spec.digest.clone().filter(|wanted| *wanted != found) {
@@ -145,8 +145,7 @@ fn try_out(
     compiled: &Compiled,
     text: &str,
 ) -> Loaded<Trial> {
-    let budget = Budget::of(&spec.limits, Hook::Select).map_err(PolicyHostError::Limits)?;
-    let budget = Budget { deadline: TRIAL_TIME, ..budget };
+    let budget = trial_budget(spec)?;
     let guest = Guest::new(name.clone(), View::default(), host.level, budget);
     let mut session = Session::open(&host.runtime, compiled, guest, &budget)?;
     session.check_shapes()?;
@@ -167,11 +166,17 @@ fn try_out(
     Ok(Trial { description, keys })
 }
 
+/// The budget of an instance that decides nothing.
+pub(crate) fn trial_budget(spec: &PolicySpec) -> Loaded<Budget> {
+    let budget = Budget::of(&spec.limits, Hook::Select).map_err(PolicyHostError::Limits)?;
+    Ok(Budget { deadline: TRIAL_TIME, ..budget })
+}
+
 fn lines(errors: &[FieldError]) -> Vec<String> {
     errors.iter().map(|error| settings::line(&error.path, &error.message)).collect()
 }
 
-fn check_names(description: &Description) -> Loaded<()> {
+pub(crate) fn check_names(description: &Description) -> Loaded<()> {
     for (what, text) in [("name", &description.name), ("version", &description.version)] {
         if !(1..=NAME_BYTES).contains(&text.len()) || text.chars().any(char::is_control) {
             return Err(PolicyHostError::Description(format!(

@@ -12,7 +12,8 @@ use crate::chain::{Installed, admits_namespace, admits_pool};
 use crate::decide::{Asked, Trail, decided_by};
 use crate::guest::View;
 use crate::host::PolicyHost;
-use crate::ring::{Answer, Question};
+use crate::question::Question;
+use crate::ring::Answer;
 use crate::{builtin, check, convert};
 
 /// What is known of one row so far.

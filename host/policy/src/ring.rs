@@ -7,12 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tenure_core::decision::{
-    AffinityAnswer, AffinityRequest, Candidate, DecidedBy, DecisionRecord, DecisionStep, Holder,
-    Hook, ReclaimRequest, SelectRequest, Selection, StepOutcome, Suspect, Verdict,
+    AffinityAnswer, DecidedBy, DecisionRecord, DecisionStep, Selection, StepOutcome, Verdict,
 };
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::time::WallMs;
 
+use crate::question::Question;
 use crate::session::Spent;
 
 /// Bounds of the ring; the older records leave.
@@ -34,14 +34,6 @@ struct Inner {
     next: u64,
     bytes: usize,
     entries: VecDeque<Arc<Entry>>,
-}
-
-/// A request, kept as it was given.
-#[derive(Debug, Clone)]
-pub(crate) enum Question {
-    Select(Arc<SelectRequest>),
-    Affinity(Arc<AffinityRequest>),
-    Reclaim(Arc<ReclaimRequest>),
 }
 
 /// An answer as it was given back.
@@ -140,44 +132,12 @@ impl Entry {
             hook: self.question.hook(),
             by: self.by.clone(),
             steps: self.steps.iter().map(Step::to_public).collect(),
-            request: match &self.question {
-                Question::Select(request) => json(&**request),
-                Question::Affinity(request) => json(&**request),
-                Question::Reclaim(request) => json(&**request),
-            },
+            request: self.question.shown(),
             answer: match &self.answer {
                 Answer::Select(selection) => json(selection),
                 Answer::Affinity(answer) => json(answer),
                 Answer::Reclaim(verdicts) => json(verdicts),
             },
-        }
-    }
-}
-
-impl Question {
-    fn hook(&self) -> Hook {
-        match self {
-            Self::Select(_) => Hook::Select,
-            Self::Affinity(_) => Hook::Affinity,
-            Self::Reclaim(_) => Hook::Reclaim,
-        }
-    }
-
-    fn weight(&self) -> usize {
-        match self {
-            Self::Select(request) => {
-                holder_weight(&request.holder) + size_of_val::<[Candidate]>(&request.candidates)
-            }
-            Self::Affinity(request) => {
-                holder_weight(&request.holder) + size_of_val(request.previous.as_slice())
-            }
-            Self::Reclaim(request) => request
-                .leases
-                .iter()
-                .map(|lease| {
-                    size_of::<Suspect>() + size_of::<Verdict>() + holder_weight(&lease.holder)
-                })
-                .sum(),
         }
     }
 }
@@ -189,17 +149,12 @@ impl Step {
             digest: self.digest.clone(),
             outcome: self.outcome.clone(),
             fuel: self.spent.fuel,
+            memory: u64::try_from(self.spent.memory).unwrap_or(u64::MAX),
             micros: self.micros,
             lookups: self.spent.lookups.iter().map(crate::guest::Looked::to_lookup).collect(),
             log: self.spent.log.clone(),
         }
     }
-}
-
-fn holder_weight(holder: &Holder) -> usize {
-    let attributes: usize =
-        holder.attributes.iter().map(|(key, value)| key.len() + value.len() + 64).sum();
-    256 + attributes
 }
 
 /// The types hold strings, numbers and lists only, so that writing them cannot fail.

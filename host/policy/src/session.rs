@@ -44,6 +44,8 @@ pub(crate) struct Session<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
     pub(crate) fuel: u64,
+    /// Bytes of linear memory: it never shrinks.
+    pub(crate) memory: usize,
     pub(crate) log: Vec<String>,
     pub(crate) lookups: Vec<Looked>,
 }
@@ -156,6 +158,11 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Fuel used so far.
+    pub(crate) fn used(&self) -> u64 {
+        self.given.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
     /// Gives the hook its own fuel: what `init` left over does not count.
     pub(crate) fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {
         let left = self.store.get_fuel().unwrap_or(0);
@@ -216,9 +223,10 @@ impl<'a> Session<'a> {
 
     /// Drops the instance and hands over what it left.
     pub(crate) fn close(self) -> Spent {
-        let fuel = self.given.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        let fuel = self.used();
+        let memory = self.store.data().memory();
         let (log, lookups) = self.store.into_data().into_traces();
-        Spent { fuel, log, lookups }
+        Spent { fuel, memory, log, lookups }
     }
 
     fn lifecycle<T>(

@@ -50,6 +50,7 @@ impl FakePolicies {
             digest: digest.clone(),
             outcome: StepOutcome::Decided,
             fuel: 4_211,
+            memory: 192 << 10,
             micros: 18,
             lookups: Vec::new(),
             log: vec!["zone of the holder: none".into()],

@@ -154,6 +154,7 @@ impl Policies for Remembering {
             digest: status.digest,
             outcome: StepOutcome::Fault { kind: FaultKind::Fuel, message: "used up".into() },
             fuel: 1_000,
+            memory: 192 << 10,
             micros: 12,
             lookups: Vec::new(),
             log: Vec::new(),

@@ -131,6 +131,7 @@ pub(in crate::openapi) struct DecisionStep {
     digest: String,
     outcome: StepOutcome,
     fuel: u64,
+    memory: u64,
     micros: u64,
     lookups: Vec<Lookup>,
     log: Vec<String>,
