@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     apply, completions, delete, describe, dial_stdio, explain, export, get, history, import, node,
-    reclaim, release, version,
+    policy, reclaim, release, version,
 };
 use crate::output::Format;
 use crate::reach::Reach;
@@ -12,7 +12,7 @@ use crate::reach::Reach;
 /// Shown behind the options of each command.
 pub(crate) const GLOBAL: &str = "Global options";
 
-/// Look at and change what Tenure, the IP address manager for containers, holds on this machine or in a cluster.
+/// Look at and change what Tenure, the IP address manager for containers, holds on this machine or in a cluster, and write policies for it.
 #[derive(Debug, Parser)]
 #[command(
     name = "tenure",
@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Reclaim(reclaim::Args),
     Release(release::Args),
     Node(node::Args),
+    Policy(policy::Args),
     /// Show whether the daemon is well, and its pools and policies on one screen
     #[command(after_help = "EXAMPLES:\n  tenure status\n  tenure status -o json")]
     Status,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Deserialize;
+use tenure_author::AuthorError;
 
 use crate::cluster::ClusterError;
 use crate::kinds::Thing;
@@ -51,6 +52,10 @@ pub(crate) enum CliError {
     NotKnown { what: String },
     #[error("{what}")]
     NotDone { what: String },
+    #[error("{what}: refused while {stage}: {why}")]
+    PolicyRefused { what: String, stage: String, why: String },
+    #[error(transparent)]
+    Author(Box<AuthorError>),
 }
 
 /// The error shape of the admin API.
@@ -115,6 +120,12 @@ impl CliError {
                 _ => 1,
             },
             Self::Cluster(error) => error.exit_code(),
+            Self::PolicyRefused { .. } => 4,
+            Self::Author(error) => match **error {
+                AuthorError::Wrong(_) | AuthorError::Exists(_) => 2,
+                AuthorError::Refused { .. } => 4,
+                _ => 1,
+            },
             Self::Unreachable { .. } | Self::NotAllowed { .. } => 5,
             Self::BadAnswer { .. }
             | Self::TimedOut { .. }
@@ -129,6 +140,12 @@ impl CliError {
 impl From<ClusterError> for CliError {
     fn from(error: ClusterError) -> Self {
         Self::Cluster(Box::new(error))
+    }
+}
+
+impl From<AuthorError> for CliError {
+    fn from(error: AuthorError) -> Self {
+        Self::Author(Box::new(error))
     }
 }
 

@@ -1,19 +1,14 @@
-//! Builds policies: cargo makes a core module, `wit-component` makes a component of it, in process.
+//! Builds the shipped policies, as `tenure policy build` does.
 //!
 //! One cargo run per policy: built together, they would share one set of features of the SDK and
 //! its dependencies, and so carry code that none of them asked for.
 
-mod toolchain;
-
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use tenure_author::Project;
 use tenure_core::name::Digest;
 
-use toolchain::Toolchain;
-
-const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "policy";
 
 /// A component that was built.
@@ -45,7 +40,6 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn build() -> Result<Vec<Built>> {
     let root = root()?;
     let target = target(&root);
-    let toolchain = Toolchain::find()?;
     let mut built = Vec::new();
     for (crates, output) in
         [("policies", "policies"), ("host/policy/tests/guests", "policies/test")]
@@ -53,64 +47,36 @@ pub(crate) fn build() -> Result<Vec<Built>> {
         let output = target.join(output);
         std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
         for name in names(&root.join(crates))? {
-            built.push(build_one(&toolchain, &root, &target, &output, name)?);
+            built.push(build_one(&root, &target, &output, crates, name)?);
         }
     }
     Ok(built)
 }
 
 fn build_one(
-    toolchain: &Toolchain,
     root: &Path,
     target: &Path,
     output: &Path,
+    crates: &str,
     name: String,
 ) -> Result<Built> {
-    compile(toolchain, root, target, &name)?;
-    let file = format!("{}.wasm", name.replace('-', "_"));
-    let module = target.join(TARGET).join(PROFILE).join(file);
-    let module = std::fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
-    let component =
-        componentize(&module).with_context(|| format!("making a component of {name}"))?;
+    let project = Project {
+        folder: root.join(crates).join(&name),
+        target: target.to_owned(),
+        // Panic texts hold source paths; the builder's own would change the digest from machine to machine.
+        remap: vec![(root.to_owned(), "tenure".to_owned())],
+        profile: PROFILE.to_owned(),
+        offline: false,
+        keep_names: false,
+        name,
+    };
+    let component = project.build()?;
+    let name = project.name;
     let path = output.join(format!("{name}.wasm"));
     if std::fs::read(&path).ok().as_deref() != Some(&component) {
         std::fs::write(&path, &component).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(Built { name, path, size: component.len(), digest: Digest::of(&component) })
-}
-
-fn compile(toolchain: &Toolchain, root: &Path, target: &Path, name: &str) -> Result<()> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut cargo = Command::new(program);
-    cargo
-        .current_dir(root)
-        .args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET, "--package", name])
-        .args(["--config", &remap(root)])
-        .env("CARGO_TARGET_DIR", target)
-        // Both replace the flags of `.cargo/config.toml`, and with them the small guest stack.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    toolchain.apply(&mut cargo);
-    if !cargo.status().context("starting cargo")?.success() {
-        bail!("{name} does not build");
-    }
-    Ok(())
-}
-
-/// Panic texts hold source paths; the builder's own would change the digest from machine to
-/// machine. cargo joins this list with that of `.cargo/config.toml`.
-fn remap(root: &Path) -> String {
-    let home = std::env::var("CARGO_HOME")
-        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
-        .unwrap_or_default();
-    format!(
-        "target.{TARGET}.rustflags = [\"--remap-path-prefix={home}=cargo\", \"--remap-path-prefix={}=tenure\"]",
-        root.display()
-    )
-}
-
-fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    wit_component::ComponentEncoder::default().module(module)?.validate(true).encode()
 }
 
 /// The crates in a folder, in order; a crate is named like its folder.

@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod node;
+pub(crate) mod policy;
 pub(crate) mod reclaim;
 pub(crate) mod release;
 mod status;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> 
                 Err(CliError::Usage { why: why.to_owned() })
             }
         },
+        Command::Policy(args) if args.is_local() => policy::run(args, format),
         command => {
             let client = Client::of(cli.reach.place(matches)?).await?;
             let done = ask(&client, command, format).await;
@@ -69,6 +71,7 @@ async fn ask(client: &Client, command: Command, format: Format) -> Result<(), Cl
             import::run(client, args).await
         }
         Command::Node(args) => node::run(client, args, format).await,
+        Command::Policy(args) => policy::ask(client, args, format).await,
         Command::Version(args) => version::run(client, args, format).await,
         // They ask nobody.
         Command::Completions(_) | Command::DialStdio(_) => Ok(()),

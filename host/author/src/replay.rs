@@ -1,0 +1,428 @@
+//! `tenure policy replay`: decisions of a real daemon, made again. With the modules that made them each comes out the same, to
+//! the unit of fuel; with another one the difference is what it would have changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tenure_core::decision::{DecidedBy, DecisionRecord, DecisionStep, Hook, StepOutcome};
+use tenure_core::name::{Digest, ObjectName};
+use tenure_core::objects::{PolicyMode, PolicySource, PolicySpec};
+use tenure_core::ports::Policies as _;
+use tenure_policy_host::{LogLevel, PolicyHost, PolicyHostOptions, Question, RingOptions};
+
+use crate::clock::Still;
+use crate::error::AuthorError;
+
+/// The format of a ring file.
+const FORMAT: &str = "tenure-ring/1";
+
+/// A ring file: what a daemon decided, and the policies that did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ring {
+    format: String,
+    policies: Vec<Recorded>,
+    /// Any order.
+    decisions: Vec<DecisionRecord>,
+}
+
+/// A policy as it served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recorded {
+    name: ObjectName,
+    spec: PolicySpec,
+    digest: Digest,
+}
+
+/// What came of a replay.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replayed {
+    /// Decisions that were made again.
+    pub decisions: usize,
+    /// Those that came out the same: answer, decider, and of each step outcome, fuel, look-ups and log.
+    pub same: usize,
+    /// Left out: a breaker had kept a policy from being asked, or a policy is gone since.
+    pub left_out: usize,
+    /// What another module would have changed, counted.
+    pub effects: BTreeMap<String, usize>,
+    /// Those that came out otherwise, oldest first.
+    pub changes: Vec<Change>,
+}
+
+/// One decision that came out otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Its number in the ring.
+    pub id: u64,
+    /// Its hook.
+    pub hook: Hook,
+    /// Whom it was about; for `reclaim` how many leases.
+    pub whom: String,
+    /// In words: `pool blue -> red`.
+    pub effects: Vec<String>,
+    /// What was recorded.
+    pub before: Value,
+    /// What came now.
+    pub after: Value,
+}
+
+// === impl Ring ===
+
+impl Ring {
+    /// Of what the admin API shows: `/v1/policies` and `/v1/decisions`.
+    ///
+    /// # Errors
+    /// Something of it is not understood.
+    pub fn of(policies: &[Value], decisions: Vec<DecisionRecord>) -> Result<Self, AuthorError> {
+        let read = |policy: &Value| -> serde_json::Result<Option<Recorded>> {
+            let digest = &policy["status"]["digest"];
+            if digest.is_null() {
+                return Ok(None);
+            }
+            serde_json::from_value(json!({
+                "name": policy["metadata"]["name"], "spec": policy["spec"], "digest": digest,
+            }))
+            .map(Some)
+        };
+        let recorded: serde_json::Result<Vec<_>> = policies.iter().map(read).collect();
+        let recorded = recorded
+            .map_err(|error| AuthorError::Wrong(format!("a policy of the daemon: {error}")))?;
+        let policies = recorded.into_iter().flatten().collect();
+        Ok(Self { format: FORMAT.to_owned(), policies, decisions })
+    }
+
+    /// From a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is of another format.
+    pub fn read(path: &Path) -> Result<Self, AuthorError> {
+        let text = std::fs::read_to_string(path).map_err(AuthorError::file("reading", path))?;
+        let wrong = |why: String| AuthorError::Document { path: path.to_owned(), why };
+        let mut ring: Self =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if ring.format != FORMAT {
+            return Err(wrong(format!(
+                "it is of format {:?}, and this version reads {FORMAT}",
+                ring.format
+            )));
+        }
+        ring.decisions.sort_by_key(|record| record.id);
+        Ok(ring)
+    }
+
+    /// Into a file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), AuthorError> {
+        let text =
+            serde_json::to_string(self).map_err(|error| AuthorError::Wrong(error.to_string()))?;
+        std::fs::write(path, text + "\n").map_err(AuthorError::file("writing", path))
+    }
+
+    /// The policies that decided.
+    #[must_use]
+    pub fn policies(&self) -> Vec<ObjectName> {
+        self.policies.iter().map(|policy| policy.name.clone()).collect()
+    }
+
+    /// How many decisions it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
+    /// A recorded decision as a fixture of the policy that decided, in YAML; `answer` is what it shall say.
+    ///
+    /// # Errors
+    /// There is no such decision.
+    pub fn fixture(&self, id: u64, about: &str) -> Result<String, AuthorError> {
+        let record = self.decisions.iter().find(|record| record.id == id);
+        let record =
+            record.ok_or_else(|| AuthorError::Wrong(format!("no decision {id} in this ring")))?;
+        let settings = |name: &ObjectName| {
+            let policy = self.policies.iter().find(|policy| policy.name == *name);
+            policy.map(|policy| policy.spec.settings.clone())
+        };
+        let (settings, answer) = match (&record.by, record.steps.last()) {
+            (DecidedBy::Policy { name, .. }, _) => (settings(name), record.answer.clone()),
+            (DecidedBy::BuiltIn, Some(step)) => (settings(&step.policy), said(step)),
+            (DecidedBy::BuiltIn, None) => (None, json!("abstained")),
+        };
+        let mut request = record.request.clone();
+        let pools = request.as_object_mut().and_then(|request| request.remove("catalogue"));
+        let pools =
+            pools.and_then(|mut catalogue| Some(catalogue.as_object_mut()?.remove("pools")?));
+        let fixture = json!({
+            "about": about, "hook": record.hook, "settings": settings.unwrap_or_else(|| json!({})),
+            "pools": pools.unwrap_or_else(|| json!([])), "request": request, "answer": answer,
+        });
+        serde_saphyr::to_string(&fixture).map_err(|error| AuthorError::Wrong(error.to_string()))
+    }
+}
+
+fn said(step: &DecisionStep) -> Value {
+    match &step.outcome {
+        StepOutcome::Fault { kind, .. } => json!({"fault": kind.as_str()}),
+        _ => json!("abstained"),
+    }
+}
+
+/// A host with the recorded policies, some of them with other modules.
+struct Stage<'r> {
+    host: PolicyHost,
+    ring: &'r Ring,
+    modules: &'r BTreeMap<ObjectName, PathBuf>,
+}
+
+/// Makes the decisions again. `modules` replaces the modules of these policies; `folder` holds the shipped ones.
+///
+/// # Errors
+/// A recorded module is not found with its digest, a given one is refused, or a record is not understood.
+pub fn replay(
+    ring: &Ring,
+    modules: &BTreeMap<ObjectName, PathBuf>,
+    folder: &Path,
+) -> Result<Replayed, AuthorError> {
+    if let Some(name) =
+        modules.keys().find(|name| !ring.policies.iter().any(|policy| policy.name == **name))
+    {
+        let known: Vec<&str> = ring.policies.iter().map(|policy| policy.name.as_str()).collect();
+        return Err(AuthorError::Wrong(format!(
+            "no policy {name} in this ring; it has {}",
+            known.join(", ")
+        )));
+    }
+    let stage = Stage::new(ring, modules, folder)?;
+    let mut replayed = Replayed {
+        decisions: 0,
+        same: 0,
+        left_out: 0,
+        effects: BTreeMap::new(),
+        changes: Vec::new(),
+    };
+    stage.install()?;
+    for record in &ring.decisions {
+        if !stage.can_play(record) {
+            replayed.left_out += 1;
+            continue;
+        }
+        let now = stage.play(record)?;
+        replayed.decisions += 1;
+        match change(record, &now, modules) {
+            None => replayed.same += 1,
+            Some(change) => {
+                for effect in &change.effects {
+                    let kind = effect.split(':').next().unwrap_or_default().to_owned();
+                    *replayed.effects.entry(kind).or_default() += 1;
+                }
+                replayed.changes.push(change);
+            }
+        }
+        if now.steps.iter().any(|step| matches!(step.outcome, StepOutcome::Fault { .. })) {
+            // What a breaker would make of it depends on the clock, and is no part of a decision.
+            stage.install()?;
+        }
+    }
+    Ok(replayed)
+}
+
+// === impl Stage ===
+
+impl<'r> Stage<'r> {
+    fn new(
+        ring: &'r Ring,
+        modules: &'r BTreeMap<ObjectName, PathBuf>,
+        folder: &Path,
+    ) -> Result<Self, AuthorError> {
+        let options = PolicyHostOptions {
+            folder: folder.to_owned(),
+            ring: RingOptions { records: 4, ..RingOptions::default() },
+            log_level: recorded_level(ring),
+            ..PolicyHostOptions::default()
+        };
+        let host = PolicyHost::new(options, Arc::new(Still));
+        let host = host.map_err(|error| AuthorError::Engine(error.to_string()))?;
+        Ok(Self { host, ring, modules })
+    }
+
+    fn install(&self) -> Result<(), AuthorError> {
+        let active = |policy: &&Recorded| policy.spec.mode == PolicyMode::Active;
+        for Recorded { name, spec, digest } in self.ring.policies.iter().filter(active) {
+            let mut spec = spec.clone();
+            spec.digest = Some(digest.clone());
+            if let Some(path) = self.modules.get(name) {
+                let path = path.canonicalize().map_err(AuthorError::file("reading", path))?;
+                (spec.source, spec.digest) = (PolicySource::File(path), None);
+            }
+            self.host.install(name, &spec).map_err(|refusal| AuthorError::Refused {
+                what: format!("policy {name}"),
+                stage: refusal.stage,
+                why: format!("{}; or name its module: --module {name}=FILE", refusal.why),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether all who were asked are there, and were asked indeed.
+    fn can_play(&self, record: &DecisionRecord) -> bool {
+        record.steps.iter().all(|step| {
+            let known = self.ring.policies.iter().find(|policy| policy.name == step.policy);
+            let is_known = known.is_some_and(|policy| {
+                policy.digest == step.digest || policy.spec.mode == PolicyMode::Shadow
+            });
+            is_known && step.outcome != StepOutcome::Skipped
+        })
+    }
+
+    fn play(&self, record: &DecisionRecord) -> Result<DecisionRecord, AuthorError> {
+        let question = Question::read(record.hook, record.request.clone());
+        let question = question
+            .map_err(|error| AuthorError::Wrong(format!("decision {}: {error}", record.id)))?;
+        question.decide(&self.host);
+        let played = self.host.decisions(1).pop();
+        played.ok_or_else(|| AuthorError::Engine("the host kept no record".to_owned()))
+    }
+}
+
+/// The level at which the daemon kept log lines, as policies were told; else that of the daemon's default.
+fn recorded_level(ring: &Ring) -> LogLevel {
+    let steps = ring.decisions.iter().flat_map(|record| &record.steps);
+    let asked =
+        steps.flat_map(|step| &step.lookups).find(|lookup| lookup.call.starts_with("log-level"));
+    asked.and_then(|lookup| lookup.answer.parse().ok()).unwrap_or(LogLevel::INFO)
+}
+
+/// What differs; none if nothing does. Of a policy with another module only its part in the answer counts.
+fn change(
+    record: &DecisionRecord,
+    now: &DecisionRecord,
+    modules: &BTreeMap<ObjectName, PathBuf>,
+) -> Option<Change> {
+    let step = |step: &DecisionStep| json!({"policy": step.policy, "outcome": step.outcome, "fuel": step.fuel, "lookups": step.lookups, "log": step.log});
+    let is_kept = |step: &&DecisionStep| !modules.contains_key(&step.policy);
+    let shown = |record: &DecisionRecord| {
+        let decider = match &record.by {
+            DecidedBy::Policy { name, .. } => name.to_string(),
+            DecidedBy::BuiltIn => "the built-in strategy".to_owned(),
+        };
+        let steps: Vec<Value> = match modules.is_empty() {
+            true => record.steps.iter().map(step).collect(),
+            // Who is asked after it may be others.
+            false => record.steps.iter().filter(is_kept).map(|step| json!(step.policy)).collect(),
+        };
+        match modules.is_empty() {
+            true => json!({"answer": record.answer, "by": decider, "steps": steps}),
+            false => json!({"answer": record.answer}),
+        }
+    };
+    let (before, after) = (shown(record), shown(now));
+    if before == after {
+        return None;
+    }
+    let mut effects = effects(record, now);
+    let faults = now.steps.iter().filter_map(|step| match &step.outcome {
+        StepOutcome::Fault { kind, message } => {
+            Some(format!("fault: {} {}: {message}", step.policy, kind.as_str()))
+        }
+        _ => None,
+    });
+    effects.extend(faults);
+    if effects.is_empty() {
+        effects.push("same answer: other steps, fuel, look-ups or log".to_owned());
+    }
+    Some(Change { id: record.id, hook: record.hook, whom: whom(record), effects, before, after })
+}
+
+/// What it means for those whom it is about. The part before the colon is what is counted.
+fn effects(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
+    if record.answer == now.answer {
+        return Vec::new();
+    }
+    match record.hook {
+        Hook::Select => selected(record, now),
+        Hook::Affinity => vec![format!("other affinity: {} -> {}", record.answer, now.answer)],
+        Hook::Reclaim => reclaimed(record, now),
+    }
+}
+
+fn selected(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
+    let refused = |answer: &Value| answer.get("deny").and_then(Value::as_str).map(str::to_owned);
+    match (refused(&record.answer), refused(&now.answer)) {
+        (None, Some(why)) => return vec![format!("refused now: {why}")],
+        (Some(why), None) => return vec![format!("no longer refused: {why}")],
+        (Some(before), Some(after)) => return vec![format!("other reason: {before} -> {after}")],
+        (None, None) => {}
+    }
+    let (before, after) = (first_pools(record), first_pools(now));
+    let moved: Vec<String> = before
+        .iter()
+        .filter_map(|(family, pool)| {
+            let now = after.get(family)?;
+            (now != pool).then(|| format!("other pool: {family} {pool} -> {now}"))
+        })
+        .collect();
+    if moved.is_empty() {
+        vec!["other order behind the first pool: the answer".to_owned()]
+    } else {
+        moved
+    }
+}
+
+/// The first ranked pool of each family, by name.
+fn first_pools(record: &DecisionRecord) -> BTreeMap<String, String> {
+    let mut first = BTreeMap::new();
+    let ranked = record.answer["ranked"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for row in ranked.iter().filter_map(Value::as_u64).filter_map(|row| usize::try_from(row).ok()) {
+        let candidate = &record.request["candidates"][row];
+        let pool = candidate["pool"].as_u64().and_then(|pool| usize::try_from(pool).ok());
+        let name =
+            pool.and_then(|pool| record.request["catalogue"]["pools"][pool]["name"].as_str());
+        let family = candidate["family"].as_str().unwrap_or("IPv4").to_owned();
+        let unnamed = || format!("row {row}");
+        first.entry(family).or_insert_with(|| name.map_or_else(unnamed, str::to_owned));
+    }
+    first
+}
+
+fn reclaimed(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
+    let rows = |answer: &Value| answer.as_array().cloned().unwrap_or_default();
+    let (before, after) = (rows(&record.answer), rows(&now.answer));
+    let mut effects = Vec::new();
+    for (row, (before, after)) in before.iter().zip(&after).enumerate() {
+        let owner = &record.request["leases"][row]["holder"]["owner"];
+        let text = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
+        let fields = before.as_object().into_iter().flat_map(|fields| fields.keys());
+        for field in fields.filter(|field| before[field.as_str()] != after[field.as_str()]) {
+            let (old, new) = (&before[field.as_str()], &after[field.as_str()]);
+            effects.push(format!(
+                "other {field}: {}/{} {old} -> {new}",
+                text("namespace"),
+                text("name")
+            ));
+        }
+    }
+    effects
+}
+
+fn whom(record: &DecisionRecord) -> String {
+    if record.hook == Hook::Reclaim {
+        let count = record.request["leases"].as_array().map_or(0, Vec::len);
+        return format!("{count} leases");
+    }
+    let owner = &record.request["holder"]["owner"];
+    let text = |key: &str| owner[key].as_str().unwrap_or_default();
+    format!("{}/{}", text("namespace"), text("name"))
+}

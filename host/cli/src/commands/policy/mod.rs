@@ -1,0 +1,79 @@
+//! `tenure policy`: what authors of policies do. One file a command; what they do is in `tenure-author`.
+
+mod bench;
+mod build;
+mod check;
+mod component;
+mod diff;
+mod explain;
+mod inspect;
+mod new;
+mod page;
+mod record;
+mod replay;
+mod test;
+
+use clap::Subcommand;
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::Format;
+
+/// Write, test and measure policies, and look into them
+///
+/// All but `record` work without a daemon, and without a network but what cargo needs to build.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EXAMPLES:\n  tenure policy new spread --hooks select\n  cd spread && tenure policy build && tenure policy test\n  tenure policy check target/spread.wasm\n  tenure policy bench target/spread.wasm\n  tenure policy record ring.json && tenure policy replay ring.json --module pool-order=target/spread.wasm\n\nThe guide is sdk/README.md in the sources."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    New(new::Args),
+    Build(build::Args),
+    Check(check::Args),
+    Inspect(inspect::Args),
+    Test(test::Args),
+    Bench(bench::Args),
+    Explain(explain::Args),
+    Diff(diff::Args),
+    Record(record::Args),
+    Replay(replay::Args),
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Whether it asks no daemon.
+    pub(crate) fn is_local(&self) -> bool {
+        !matches!(self.act, Act::Record(_))
+    }
+}
+
+/// Those that ask nobody.
+pub(crate) fn run(args: Args, format: Format) -> Result<(), CliError> {
+    match args.act {
+        Act::New(args) => new::run(args, format),
+        Act::Build(args) => build::run(args, format),
+        Act::Check(args) => check::run(args, format),
+        Act::Inspect(args) => inspect::run(args, format),
+        Act::Test(args) => test::run(args, format),
+        Act::Bench(args) => bench::run(args, format),
+        Act::Explain(args) => explain::run(args, format),
+        Act::Diff(args) => diff::run(args, format),
+        Act::Replay(args) => replay::run(args, format),
+        Act::Record(_) => Ok(()),
+    }
+}
+
+/// Those that ask a daemon.
+pub(crate) async fn ask(client: &Client, args: Args, format: Format) -> Result<(), CliError> {
+    match args.act {
+        Act::Record(args) => record::run(client, args, format).await,
+        _ => Ok(()),
+    }
+}

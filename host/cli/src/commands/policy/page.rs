@@ -1,0 +1,89 @@
+//! A component on a page.
+
+use std::path::Path;
+
+use tenure_author::{Checked, Face, Import};
+
+use crate::commands::text::Text;
+use crate::error::CliError;
+use crate::kinds::hook_name;
+
+/// Why the host does not take it, as an error of the command.
+pub(super) fn refused(path: &Path, checked: &Checked) -> CliError {
+    let stage = checked.stage.clone().unwrap_or_default();
+    let why = checked.why.clone().unwrap_or_default();
+    CliError::PolicyRefused { what: path.display().to_string(), stage, why }
+}
+
+/// What there is to know of it.
+pub(super) fn page(path: &Path, checked: &Checked) -> String {
+    let mut text = Text::default();
+    let face = &checked.face;
+    text.line("File", path.display()).line("Digest", &face.digest).line("Size", bytes(face.size));
+    if let Some(about) = &checked.about {
+        text.line("Name", &about.name).line("Version", &about.version);
+    } else if let Some(metadata) = &face.metadata {
+        text.line("Name", format!("{} (as its builder wrote)", metadata.name));
+        text.line("Version", &metadata.version);
+    }
+    let hooks: Vec<&str> = face.hooks.iter().map(|hook| hook_name(*hook)).collect();
+    text.line("Hooks", if hooks.is_empty() { "none".to_owned() } else { hooks.join(", ") });
+    text.line("Needs", contract(face));
+    text.list("Imports", face.imports.iter().flat_map(import));
+    text.list("Exports", face.exports.iter().cloned());
+    let section = |section: &tenure_author::Section| {
+        format!("{:<16}{:>10}", section.name, bytes(section.size))
+    };
+    text.list("Sections", face.sections.iter().map(section));
+    if let Some(about) = &checked.about {
+        text.list("Attributes", about.attribute_keys.iter().cloned());
+        let schema = serde_json::to_string_pretty(&about.settings_schema).unwrap_or_default();
+        text.list("Settings schema", schema.lines().map(str::to_owned));
+    }
+    text.list("Made by", face.producers.iter().cloned());
+    match (&checked.stage, &checked.why) {
+        (Some(stage), Some(why)) => {
+            text.line("Accepted", format!("no, refused while {stage}: {why}"))
+        }
+        _ => text.line("Accepted", "yes"),
+    };
+    text.finish()
+}
+
+/// The daemon that it needs.
+fn contract(face: &Face) -> String {
+    let names = face.exports.iter().chain(face.imports.iter().map(|import| &import.name));
+    let ours = names.filter_map(|name| name.strip_prefix("tenure:policy/")?.split_once('@'));
+    let mut versions: Vec<&str> = ours.map(|(_, version)| version).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    match versions.is_empty() {
+        true => "nothing of Tenure: it is no policy".to_owned(),
+        false => format!("a host of tenure:policy {}", versions.join(" and ")),
+    }
+}
+
+fn import(import: &Import) -> Vec<String> {
+    let mut lines = vec![match import.allowed {
+        true => import.name.clone(),
+        false => format!("{}  not offered to a policy", import.name),
+    }];
+    if !import.allowed {
+        lines.push(format!("  to lose it: {}", import.advice));
+        if !import.used_by.is_empty() {
+            lines.push(format!("  used by: {}", import.used_by.join(", ")));
+        }
+    }
+    lines
+}
+
+/// `1.2 KiB`.
+pub(super) fn bytes(count: usize) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let count = count as f64;
+    match count {
+        small if small < 1024.0 => format!("{small} B"),
+        some if some < 1024.0 * 1024.0 => format!("{:.1} KiB", some / 1024.0),
+        many => format!("{:.1} MiB", many / (1024.0 * 1024.0)),
+    }
+}
