@@ -65,7 +65,7 @@ fn rank(count: usize) -> usize {
     for taken in 0..count {
         sum += probability;
         if sum > CHANCE {
-            return taken;
+            return taken.saturating_sub(1);
         }
         #[expect(clippy::cast_precision_loss, reason = "counts of some dozens")]
         let factor = (count - taken) as f64 / (taken + 1) as f64;
