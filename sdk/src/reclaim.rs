@@ -125,6 +125,13 @@ impl ReclaimRequest {
         })
     }
 
+    /// The same at that time and with that random number.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn at(mut self, now_ms: u64, seed: u64) -> Self {
+        (self.0.now_ms, self.0.seed) = (now_ms, seed);
+        self
+    }
+
     /// Wall time in milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

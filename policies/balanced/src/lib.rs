@@ -111,7 +111,8 @@ export!(Balanced: select);
 
 #[cfg(test)]
 mod tests {
-    use tenure_policy::testing::pod;
+    use proptest::prelude::*;
+    use tenure_policy::testing::{check_selection, policy, strategies};
 
     use super::*;
 
@@ -120,9 +121,20 @@ mod tests {
     }
 
     fn ask(settings: &str, rows: &[Candidate]) -> Selection {
-        let policy = Balanced::new(tenure_policy::parse_settings(settings).unwrap()).unwrap();
-        let request = SelectRequest { holder: pod("n", "p", &[]), families: 1, now_ms: 0, seed: 0 };
-        policy.select(&request, &Candidates::of(rows)).unwrap()
+        let policy: Balanced = policy(settings).unwrap();
+        policy.select(&SelectRequest::builder().build(), &Candidates::of(rows)).unwrap()
+    }
+
+    proptest! {
+        /// Whatever the host asks.
+        #[test]
+        fn every_answer_keeps_the_contract((request, candidates) in strategies::select(&[])) {
+            for settings in ["{}", r#"{"zone": "require", "namedOnly": false}"#] {
+                let policy: Balanced = policy(settings).unwrap();
+                let answer = policy.select(&request, &candidates).unwrap();
+                prop_assert_eq!(check_selection(&request, &candidates, &answer), Ok(()));
+            }
+        }
     }
 
     #[test]

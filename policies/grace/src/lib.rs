@@ -159,15 +159,28 @@ export!(Grace: reclaim);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tenure_policy::testing::{check_verdicts, strategies};
+
     use super::*;
 
     fn policy(settings: &str) -> Grace {
-        Grace::new(tenure_policy::parse_settings(settings).unwrap()).unwrap()
+        tenure_policy::testing::policy(settings).unwrap()
+    }
+
+    proptest! {
+        /// Whatever the host asks.
+        #[test]
+        fn there_is_a_verdict_on_each_lease(request in strategies::reclaim()) {
+            let verdicts = policy("{}").reclaim(&request).unwrap();
+            prop_assert_eq!(check_verdicts(&request, &verdicts), Ok(()));
+            prop_assert!(verdicts.iter().all(|verdict| verdict.is_some()));
+        }
     }
 
     fn ask(settings: &str, lease: Lease, free: u64, waiting: u32) -> Verdict {
-        let pressure = Pressure { pool: 0, free, size: 100, waiting };
-        let request = ReclaimRequest::of(&[lease], &[pressure]);
+        let request =
+            ReclaimRequest::builder().lease(lease).pressure(0, free, 100, waiting).build();
         policy(settings).reclaim(&request).unwrap().iter().next().unwrap().unwrap()
     }
 

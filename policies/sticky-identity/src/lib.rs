@@ -218,15 +218,15 @@ export!(StickyIdentity: affinity);
 
 #[cfg(test)]
 mod tests {
-    use tenure_policy::testing::{pod, take_log};
+    use proptest::prelude::*;
+    use tenure_policy::testing::{check_affinity, pod, policy, strategies, take_log};
 
     use super::*;
 
     const IPS: &str = "pod.annotation/tenure.dev/ips";
 
     fn ask(settings: &str, families: u32, holder: Holder) -> Result<Choice, PolicyError> {
-        let settings = tenure_policy::parse_settings(settings).unwrap();
-        let policy = StickyIdentity::new(settings).unwrap();
+        let policy: StickyIdentity = policy(settings).unwrap();
         let request =
             AffinityRequest { holder, families, previous: Vec::new(), now_ms: 0, seed: 0 };
         policy.affinity(&request).map(|answer| answer.choice)
@@ -245,6 +245,16 @@ mod tests {
         holder.controller_kind = kind.to_owned();
         holder.controller_name = "web".to_owned();
         holder
+    }
+
+    proptest! {
+        /// Whatever stands in the annotations: a key with a control character would be a fault.
+        #[test]
+        fn every_answer_keeps_the_contract(request in strategies::affinity(&[IPS, "cni.args/A"])) {
+            let policy: StickyIdentity = policy(r#"{"identityKeys": ["cni.args/A"]}"#).unwrap();
+            let answer = policy.affinity(&request).unwrap();
+            prop_assert_eq!(check_affinity(&request, &answer), Ok(()));
+        }
     }
 
     #[test]

@@ -1,16 +1,45 @@
-//! Stand-ins for the host, for native tests. They belong to the thread, so to the test.
+//! For native tests: stand-ins for the host, builders of requests, the host's checks of an answer and, with the
+//! feature `proptest`, strategies of whole requests.
 //!
 //! ```
-//! use tenure_policy::{pool_by_name, testing};
+//! use tenure_policy::testing::{candidate, check_selection, set_pools};
+//! use tenure_policy::{Candidate, Candidates, Family, Holder, SelectRequest, pool_by_name, rank};
 //!
-//! testing::set_pools(&[("blue", &[("zone", "a")]), ("red", &[])]);
+//! // The stand-ins belong to the thread, so to the test.
+//! set_pools(&[("blue", &[("zone", "a")]), ("red", &[])]);
 //! assert_eq!(pool_by_name("red"), Some(1));
+//!
+//! let request = SelectRequest::builder()
+//!     .holder(Holder::builder().pod("shop", "web-0").annotation("tenure.dev/pools", "red"))
+//!     .families(&Family::ALL)
+//!     .build();
+//! let candidates = Candidates::of(&[candidate(0, 9), Candidate { in_zone: true, ..candidate(1, 0) }]);
+//! // Nobody offers IPv6, so IPv4 alone will do.
+//! assert_eq!(check_selection(&request, &candidates, &rank(candidates.iter())), Ok(()));
 //! ```
+
+#[cfg(not(target_arch = "wasm32"))]
+mod contract;
+#[cfg(not(target_arch = "wasm32"))]
+mod holders;
+#[cfg(not(target_arch = "wasm32"))]
+mod requests;
+#[cfg(all(feature = "proptest", not(target_arch = "wasm32")))]
+pub mod strategies;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::{Attribute, Holder, Level};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use contract::{check_affinity, check_selection, check_verdicts};
+#[cfg(not(target_arch = "wasm32"))]
+pub use holders::HolderBuilder;
+#[cfg(not(target_arch = "wasm32"))]
+pub use requests::{
+    AffinityRequestBuilder, ReclaimRequestBuilder, SelectRequestBuilder, candidate, policy,
+};
 
 #[derive(Default)]
 struct Host {
