@@ -10,6 +10,8 @@
 )]
 
 mod chains;
+mod cookbook;
+mod examples;
 mod faults;
 mod fixtures;
 mod loading;

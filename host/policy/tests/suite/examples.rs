@@ -1,0 +1,31 @@
+//! The same rule in other languages (`sdk/examples`): each component that was built passes the same fixtures.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cookbook::{entries, read};
+use crate::world::*;
+
+#[test]
+fn the_same_rule_in_other_languages_passes_the_same_fixtures() {
+    let examples = folder().join("examples");
+    let components = if examples.is_dir() { entries(&examples) } else { Vec::new() };
+    let is_go = |path: &std::path::PathBuf| path.ends_with("emptiest-go.wasm");
+    assert!(components.iter().any(is_go), "none is built: run `cargo xtask policies`, it needs go");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/examples/fixtures");
+    for component in components {
+        let world = World::new();
+        // What a runtime needs to come up; the default of 16 MiB is for guests without one.
+        let limits = json!({"memoryKib": 65_536, "fuel": 50_000_000});
+        let spec = json!({"source": {"file": component}, "limits": limits});
+        let file = component.display();
+        world.install("example", spec).unwrap_or_else(|refusal| panic!("{file}: {refusal}"));
+        for path in entries(&fixtures) {
+            let fixture = read(&path);
+            let answer = fixture.ask(&world.host).unwrap();
+            let wanted = &fixture.answer;
+            assert!(fixture.admits(&answer), "{file}: {}: {answer}, not {wanted}", fixture.about);
+        }
+    }
+}
