@@ -22,6 +22,8 @@
 //!   replay, fuel included.
 //! - An install that fails changes nothing, and says at which stage and why.
 
+#[cfg(test)]
+mod agreement;
 mod bindings;
 mod breaker;
 mod builtin;
