@@ -2,8 +2,10 @@
 
 mod bench;
 mod cluster;
+mod component;
 mod demo;
 mod e2e;
+mod examples;
 mod mutants;
 mod policies;
 mod reach;
@@ -72,6 +74,13 @@ enum Task {
     Bless,
     /// Builds the shipped policies and the test guests as Wasm components into `target/policies`.
     Policies,
+    /// Builds the example policies in other languages into `target/policies/examples`: go, js, python; all without any name.
+    Examples {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Makes a component of the core module that another language's compiler made; WASI in it leads nowhere.
+    Component(component::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -89,5 +98,7 @@ fn main() -> anyhow::Result<()> {
         Task::Reach { role, address, name } => reach::run(&role, address, &name),
         Task::Bless => test::bless(),
         Task::Policies => policies::run(),
+        Task::Examples { names } => examples::build(&names),
+        Task::Component(args) => component::run(&args),
     }
 }

@@ -29,10 +29,10 @@ pub(crate) fn run() -> Result<()> {
         let Built { name, path, size, digest } = built;
         println!("{name:<16} {size:>7} B  {digest}  {}", path.display());
     }
-    Ok(())
+    crate::examples::build(&["go".to_owned()])
 }
 
-/// Builds every shipped policy into `target/policies` and every test guest into
+/// Builds every shipped policy into `target/policies`, the cookbook into `target/policies/cookbook` and every test guest into
 /// `target/policies/test`. A file whose content stays the same is not touched.
 ///
 /// # Errors
@@ -41,9 +41,11 @@ pub(crate) fn build() -> Result<Vec<Built>> {
     let root = root()?;
     let target = target(&root);
     let mut built = Vec::new();
-    for (crates, output) in
-        [("policies", "policies"), ("host/policy/tests/guests", "policies/test")]
-    {
+    for (crates, output) in [
+        ("policies", "policies"),
+        ("sdk/cookbook", "policies/cookbook"),
+        ("host/policy/tests/guests", "policies/test"),
+    ] {
         let output = target.join(output);
         std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
         for name in names(&root.join(crates))? {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{policies, sandbox, tools, workspace};
+use crate::{examples, policies, sandbox, tools, workspace};
 
 /// Where `tests/cluster` of the daemon writes what it measured.
 const TIMES: &str = "cluster-times.txt";
@@ -13,6 +13,7 @@ pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     tools::install()?;
     let tools = tools::install_kubernetes()?;
     policies::build()?;
+    examples::build(&["go".to_owned()])?;
     let plugin = workspace::build_plugin()?;
     let args = ["test", "--workspace", "--no-fail-fast"];
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -1,0 +1,3 @@
+module tenure.dev/examples/emptiest
+
+go 1.24
