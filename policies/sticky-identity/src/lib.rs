@@ -184,10 +184,19 @@ impl StickyIdentity {
     }
 }
 
-/// Parts with `/` between them; a `/` inside of a part is escaped, so that no two lists of parts read alike.
+/// Parts with `/` between them; a `/` inside of a part is escaped, so that no two lists of parts read alike. So is what the
+/// contract forbids in a key: the value of an annotation may hold control characters.
 fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-    let escaped = parts.into_iter().map(|part| part.replace('%', "%25").replace('/', "%2F"));
+    let escaped = parts.into_iter().map(|part| part.chars().map(escaped).collect::<String>());
     escaped.collect::<Vec<String>>().join("/")
+}
+
+fn escaped(c: char) -> String {
+    match c {
+        '%' | '/' => format!("%{:02X}", u32::from(c)),
+        c if c.is_control() => format!("%{:02X}", u32::from(c)),
+        c => c.to_string(),
+    }
 }
 
 /// A wish that the host must refuse. An error would be answered by the built-in strategy, with any address.
