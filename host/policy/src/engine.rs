@@ -154,7 +154,8 @@ fn config(slots: u32, layout: Layout) -> Config {
     config.cranelift_nan_canonicalization(true);
     config.wasm_relaxed_simd(false);
     config.wasm_memory64(false);
-    config.wasm_multi_memory(false);
+    // What components call between each other copies from memory to memory: without it the compiler panics on any that do.
+    config.wasm_multi_memory(true);
     match layout {
         Layout::Pool | Layout::OnDemand => {
             config.memory_reservation(4 << 30).memory_guard_size(32 << 20)

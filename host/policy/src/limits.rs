@@ -17,8 +17,8 @@ pub(crate) const LIFTED_BYTES: usize = 256 << 10;
 pub(crate) const LOG_LINE_BYTES: usize = 1024;
 /// Core instances of one component: 16 is ample for Rust, C and Go guests.
 pub(crate) const CORE_INSTANCES: u32 = 16;
-/// Linear memories of one component.
-pub(crate) const MEMORIES: u32 = 2;
+/// Linear memories of one component: a guest of Rust or Go has one, one of JavaScript three (its engine, and what stands for WASI).
+pub(crate) const MEMORIES: u32 = 4;
 /// Elements of one table.
 pub(crate) const TABLE_ELEMENTS: usize = 10_000;
 /// Native stack of a guest, in bytes. A Rust guest has its own 64 KiB stack in linear memory besides.

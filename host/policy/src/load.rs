@@ -6,6 +6,7 @@
 //!   schema, validate-settings, init, describe again -> smoke requests -> (the host swaps)
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -111,7 +112,7 @@ fn compile(engine: &Engine, bytes: Vec<u8>, busy: &Arc<AtomicBool>) -> Loaded<Co
     let (done, result) = mpsc::sync_channel(1);
     let (engine, flag) = (engine.clone(), busy.clone());
     let work = move || {
-        let compiled = Component::new(&engine, &bytes);
+        let compiled = catch_unwind(AssertUnwindSafe(|| Component::new(&engine, &bytes)));
         // First, because whoever gets the result may compile again at once.
         flag.store(false, Ordering::Release);
         // The receiver may have given up.
@@ -122,8 +123,9 @@ fn compile(engine: &Engine, bytes: Vec<u8>, busy: &Arc<AtomicBool>) -> Loaded<Co
         return Err(failed(format!("no thread for the compiler: {error}")));
     }
     match result.recv_timeout(COMPILE_TIME) {
-        Ok(Ok(component)) => Ok(component),
-        Ok(Err(error)) => Err(failed(format!("it is not valid: {error:#}"))),
+        Ok(Ok(Ok(component))) => Ok(component),
+        Ok(Ok(Err(error))) => Err(failed(format!("it is not valid: {error:#}"))),
+        Ok(Err(_)) => Err(failed("the compiler panicked; report the component".to_owned())),
         Err(_) => Err(failed(format!("the compiler did not end within {COMPILE_TIME:?}"))),
     }
 }
@@ -173,7 +175,8 @@ pub(crate) fn trial_budget(spec: &PolicySpec) -> Loaded<Budget> {
 }
 
 fn lines(errors: &[FieldError]) -> Vec<String> {
-    errors.iter().map(|error| settings::line(&error.path, &error.message)).collect()
+    let told = errors.iter().take(settings::ERRORS);
+    told.map(|error| settings::line(&error.path, &error.message)).collect()
 }
 
 pub(crate) fn check_names(description: &Description) -> Loaded<()> {
