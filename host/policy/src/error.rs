@@ -80,7 +80,7 @@ pub enum PolicyHostError {
         hint: &'static str,
     },
     /// It wants more of the host than a policy gets.
-    #[error("it imports {}, and a policy may import only tenure:policy/host and types at 0.1; {hint}", .imports.join(", "))]
+    #[error("it imports {}, and a policy may import only tenure:policy/host and types at 0.1; {hint}", listed(.imports))]
     Imports {
         /// All of them.
         imports: Vec<String>,
@@ -97,7 +97,8 @@ pub enum PolicyHostError {
     },
     /// It exports an interface of the contract that this host does not know.
     #[error(
-        "it exports {export}, and this host knows only the interfaces of tenure:policy at 0.1: use the SDK of this host"
+        "it exports {}, and this host knows only the interfaces of tenure:policy at 0.1: use the SDK of this host",
+        shown(.export)
     )]
     UnknownExport {
         /// The interface.
@@ -242,8 +243,21 @@ fn hook_names(hooks: &[Hook]) -> String {
     hooks.iter().map(|hook| hook_name(*hook)).collect::<Vec<_>>().join(", ")
 }
 
+/// The first names of a list; a hostile component may have thousands, and each as long as it likes.
 fn listed(names: &[String]) -> String {
-    if names.is_empty() { "nothing at all".to_owned() } else { names.join(", ") }
+    const MOST: usize = 20;
+    let first: Vec<String> = names.iter().take(MOST).map(|name| shown(name)).collect();
+    match names.len().checked_sub(MOST) {
+        _ if names.is_empty() => "nothing at all".to_owned(),
+        None | Some(0) => first.join(", "),
+        Some(more) => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// A name out of a component, for a terminal.
+fn shown(name: &str) -> String {
+    const BYTES: usize = 128;
+    crate::guest::cut(name, BYTES).replace(char::is_control, " ")
 }
 
 fn shipped_hint(folder: &std::path::Path, shipped: &[String]) -> String {

@@ -5,9 +5,13 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::error::PolicyHostError;
+use crate::guest::cut;
 
 /// So many errors are told; the first one is what its reader mends.
-const ERRORS: usize = 10;
+pub(crate) const ERRORS: usize = 10;
+/// So much of a path and of a message is told: both may come from the policy, and end in conditions and terminals.
+const PATH_BYTES: usize = 128;
+const MESSAGE_BYTES: usize = 512;
 
 /// Checks `settings`, naming each field that is wrong by its JSON pointer.
 pub(crate) fn check(schema: &str, settings: &Value) -> Result<(), PolicyHostError> {
@@ -22,7 +26,8 @@ pub(crate) fn check(schema: &str, settings: &Value) -> Result<(), PolicyHostErro
 /// One line of an error: where and what.
 pub(crate) fn line(path: &str, message: &str) -> String {
     let path = if path.is_empty() { "/" } else { path };
-    format!("{path}: {message}")
+    let told = |text: &str, most: usize| cut(text, most).replace(char::is_control, " ");
+    format!("{}: {}", told(path, PATH_BYTES), told(message, MESSAGE_BYTES))
 }
 
 fn validator(schema: &str) -> Result<Validator, PolicyHostError> {
