@@ -29,7 +29,7 @@ export const select = {
   select(request, candidates) {
     const { pool, family, free, bits } = candidates;
     const wanted = FAMILIES.filter((_, bit) => (request.families >> bit) & 1);
-    const rank = (a, b) => zone(bits[b]) - zone(bits[a]) || (free[a] < free[b] ? 1 : free[a] > free[b] ? -1 : a - b);
+    const rank = (a, b) => zone(bits[b]) - zone(bits[a]) || byRoom(room(free[a]), room(free[b])) || a - b;
     const ranked = wanted.flatMap((of) => {
       const rows = [];
       for (let row = 0; row < family.length; row++) if (family[row] === of) rows.push(row);
@@ -40,6 +40,10 @@ export const select = {
     return { tag: 'ranked', val: Uint32Array.from(ranked) };
   },
 };
+
+// The runtime hands 64 bits over as signed ones.
+const room = (free) => BigInt.asUintN(64, BigInt(free));
+const byRoom = (a, b) => (a < b ? 1 : a > b ? -1 : 0);
 
 function zone(bits) {
   return settings.preferZone && bits & IN_ZONE ? 1 : 0;

@@ -47,7 +47,8 @@ pub fn holder(keys: &[&str]) -> impl Strategy<Value = Holder> + use<> {
         "[a-z]{1,4}(, ?[a-z]{1,4}){0,3}",
         any::<Ipv4Addr>().prop_map(|address| address.to_string()),
         "[0-9]{1,12}",
-        any::<String>(),
+        // Any characters, those that control a terminal included: annotations may hold them.
+        "(?s).{0,12}",
     ];
     let values = vec(proptest::option::of(value), keys.len());
     let kind = prop_oneof![Just("pod"), Just("vm"), Just("claim"), Just("container")];

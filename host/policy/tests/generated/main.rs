@@ -111,6 +111,9 @@ fn one(
     let end = match world.install("generated", json!({"source": {"file": path}})) {
         Err(refusal) => {
             assert!(refusal.why.len() <= 16 << 10, "seed {seed}: {} bytes", refusal.why.len());
+            if std::env::var_os("TENURE_GENERATED_WHY").is_some() {
+                println!("{seed} {kind}: {refusal}");
+            }
             refusal.stage
         }
         Ok(_) => {

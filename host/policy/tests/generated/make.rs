@@ -67,18 +67,21 @@ impl Makers {
     /// A module of any content with the exports of a policy, as a component. Where it cannot be one, its bare self.
     fn module(&self, random: &mut Random) -> Vec<u8> {
         let choices = random.bytes(CHOICES);
+        // One of four may use whatever there is; what this host lacks would else be the end of nearly all.
+        let wild = random.next() % 4 == 0;
         let config = Config {
             exports: Some(self.exports.clone()),
             max_imports: 0,
-            max_memories: 1,
+            max_memories: usize::from(wild),
             max_memory32_bytes: 1 << 20,
-            memory64_enabled: false,
-            shared_everything_threads_enabled: false,
-            threads_enabled: false,
-            gc_enabled: false,
-            exceptions_enabled: false,
-            relaxed_simd_enabled: false,
-            custom_descriptors_enabled: false,
+            max_table_elements: if wild { 1_000_000 } else { 1_000 },
+            memory64_enabled: wild,
+            threads_enabled: wild,
+            gc_enabled: wild,
+            reference_types_enabled: wild,
+            exceptions_enabled: wild,
+            relaxed_simd_enabled: wild,
+            wide_arithmetic_enabled: wild,
             // What would make nearly all of them end at their first instruction.
             disallow_traps: random.next() % 2 == 0,
             allow_start_export: random.next() % 4 == 0,

@@ -79,6 +79,9 @@ fn leb(mut value: u64) -> Vec<u8> {
 fn imports() -> Vec<Case> {
     let import = |what: &str| format!("(component (import {what}))");
     let many: String = (0..2000).map(|n| format!("(import \"a:b/i{n}\" (instance))")).collect();
+    let mut ugly = wat::parse_str(import(r#""a:b/x-y-cd" (instance)"#)).unwrap();
+    let at = ugly.windows(4).position(|window| window == b"x-y-").unwrap();
+    ugly[at..at + 4].copy_from_slice(b"\x1b[2J");
     let host = |body: &str| {
         let stub = r#"(instance $none) (export "tenure:policy/lifecycle@0.1.0" (instance $none))
             (export "tenure:policy/select@0.1.0" (instance $none))"#;
@@ -111,7 +114,8 @@ fn imports() -> Vec<Case> {
             &import(r#""tenure:policy/host@0.2.0" (instance)"#),
             Refused(IMPORTS, "use the SDK of this host"),
         ),
-        written("2,000 imports", &format!("(component {many})"), RefusedAt(&[IMPORTS])),
+        raw("an import that clears the terminal", ugly, Refused(IMPORTS, "a:b/ [2Jcd")),
+        written("2,000 imports", &format!("(component {many})"), Refused(IMPORTS, "and 1980 more")),
         written(
             "it wants more of the host than there is",
             &host(r#"(export "exec" (func))"#),
@@ -173,7 +177,14 @@ fn exports() -> Vec<Case> {
 }
 
 fn nests() -> Vec<Case> {
-    let nested = |depth: usize| format!("{}{}", "(component ".repeat(depth), ")".repeat(depth));
+    // In binary, for `wat` does not nest so deep: a header, then a section with a component.
+    let header = b"\0asm\x0d\0\x01\0";
+    let nested = |depth: usize| {
+        (1..depth).fold(header.to_vec(), |inner, _| {
+            let length = leb(u64::try_from(inner.len()).unwrap());
+            [&header[..], &[4], &length, &inner].concat()
+        })
+    };
     let stub = r#"(instance $none) (export "tenure:policy/lifecycle@0.1.0" (instance $none))
         (export "tenure:policy/select@0.1.0" (instance $none))"#;
     let instances = format!(
@@ -197,14 +208,31 @@ fn nests() -> Vec<Case> {
     let loops = format!(
         "(component (core module $m (func $f (loop $l (br $l))) (start $f)) (core instance (instantiate $m)) {stub})"
     );
+    let talk = format!(
+        r#"(component
+            (component $a
+                (core module $m (memory (export "memory") 1) (func (export "f") (param i32 i32))
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
+                (core instance $i (instantiate $m))
+                (func (export "f") (param "s" string) (canon lift (core func $i "f")
+                    (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+            (component $b
+                (import "f" (func $f (param "s" string)))
+                (core module $l (memory (export "memory") 1))
+                (core instance $own (instantiate $l))
+                (core func $low (canon lower (func $f) (memory (core memory $own "memory"))))
+                (core module $m (import "" "f" (func (param i32 i32))))
+                (core instance (instantiate $m (with "" (instance (export "f" (func $low)))))))
+            (instance $a (instantiate $a))
+            (instance (instantiate $b (with "f" (func $a "f"))))
+            {stub})"#
+    );
     let asks = RefusedAt(&[COMPILING, TRIAL]);
     vec![
-        written("components 90 deep", &nested(90), Refused(EXPORTS, "nothing at all")),
-        written(
-            "components 3,000 deep",
-            &nested(3_000),
-            RefusedAt(&[RECOGNISING, EXPORTS, COMPILING]),
-        ),
+        raw("components 90 deep", nested(90), Refused(EXPORTS, "nothing at all")),
+        raw("components 3,000 deep", nested(3_000), RefusedAt(&[RECOGNISING, EXPORTS, COMPILING])),
+        // What the compiler makes of this has two memories.
+        written("components that pass texts to each other", &talk, Refused(TRIAL, "")),
         written("500 core instances", &instances, asks),
         written("two memories of 6 MiB in two instances", &memories, Refused(TRIAL, "")),
         written("2,000 core modules", &modules, RefusedAt(&[COMPILING, TRIAL])),

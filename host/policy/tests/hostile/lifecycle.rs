@@ -94,14 +94,10 @@ fn schemas() -> Vec<Case> {
         forged(
             "a pattern that multiplies itself",
             schema(r#"{"properties":{"a":{"pattern":"((a{0,9999}){0,9999}){0,9999}"}}}"#),
-            Refused(DESCRIPTION, "schema cannot be used"),
+            Abstains,
         ),
-        forged(
-            "a schema of unknown draft",
-            schema(r#"{"$schema":"x:y"}"#),
-            RefusedAt(&[DESCRIPTION]),
-        ),
-        forged("a schema nested 120 deep", schema(&nested), RefusedAt(&[DESCRIPTION, SETTINGS])),
+        forged("a schema of unknown draft", schema(r#"{"$schema":"x:y"}"#), Abstains),
+        forged("a schema nested 120 deep", schema(&nested), Abstains),
         forged("a schema of 2^12 branches", schema(&fork(12)), Abstains),
         forged("a schema with 9000 choices", schema(&choices), Abstains),
         forged("a schema that admits nothing", schema(r#"{"not":{}}"#), Refused(SETTINGS, "/: ")),
@@ -128,7 +124,7 @@ fn validations() -> Vec<Case> {
             with(&answer(1024), &many),
             RefusedAt(&[SETTINGS, TRIAL]),
         ),
-        forged("validate tells 200 KB", with(&answer(1024), &long), Refused(SETTINGS, "/1")),
+        forged("validate tells 200 KB", with(&answer(1024), &long), Refused(SETTINGS, "1: ")),
         forged(
             "validate clears the terminal",
             with(&answer(1024), &ugly),

@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     unreachable_pub,
     dead_code,
+    missing_docs,
     reason = "the parts that tests share, which clippy.toml frees only inside test functions"
 )]
 
