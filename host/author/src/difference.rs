@@ -18,6 +18,7 @@ use tenure_policy_host::About;
 use crate::error::AuthorError;
 use crate::face::hook_name;
 use crate::fixture_file::FixtureFile;
+use crate::json::at;
 use crate::trial::Trial;
 
 /// How much a version must grow.
@@ -143,43 +144,44 @@ fn interface(a: &About, b: &About) -> Vec<(Level, String)> {
 }
 
 /// Differences of two schemas of objects, and of what is in them.
-fn schema(a: &Value, b: &Value, at: &str, found: &mut Vec<(Level, String)>) {
+fn schema(a: &Value, b: &Value, place: &str, found: &mut Vec<(Level, String)>) {
     let none = Map::new();
-    let properties = |of: &Value| of["properties"].as_object().unwrap_or(&none).clone();
+    let properties = |of: &Value| at(of, "/properties").as_object().unwrap_or(&none).clone();
     let (before, after) = (properties(a), properties(b));
     let required = |of: &Value| -> BTreeSet<String> {
-        let names = of["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let names = at(of, "/required").as_array().into_iter().flatten().filter_map(Value::as_str);
         names.map(str::to_owned).collect()
     };
     let (must_before, must_after) = (required(a), required(b));
-    let place = |name: &str| format!("{at}/{name}");
+    let of_name = |name: &str| format!("{place}/{name}");
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        found.push((Level::Major, format!("setting {} is gone", place(name))));
+        found.push((Level::Major, format!("setting {} is gone", of_name(name))));
     }
     for name in after.keys().filter(|name| !before.contains_key(*name)) {
         let level = if must_after.contains(name) { Level::Major } else { Level::Minor };
         let kind = if level == Level::Major { "new and required" } else { "new" };
-        found.push((level, format!("setting {} is {kind}", place(name))));
+        found.push((level, format!("setting {} is {kind}", of_name(name))));
     }
     for (name, old) in &before {
         let Some(new) = after.get(name) else { continue };
-        let at = place(name);
+        let place = of_name(name);
         if must_after.contains(name) && !must_before.contains(name) {
-            found.push((Level::Major, format!("setting {at} is required now")));
+            found.push((Level::Major, format!("setting {place} is required now")));
         } else if must_before.contains(name) && !must_after.contains(name) {
-            found.push((Level::Minor, format!("setting {at} is no longer required")));
+            found.push((Level::Minor, format!("setting {place} is no longer required")));
         }
-        value(old, new, &at, found);
+        value(old, new, &place, found);
     }
 }
 
-fn value(a: &Value, b: &Value, at: &str, found: &mut Vec<(Level, String)>) {
-    if a["type"] != b["type"] {
-        found.push((Level::Major, format!("setting {at} was {}, and is {}", a["type"], b["type"])));
+fn value(a: &Value, b: &Value, place: &str, found: &mut Vec<(Level, String)>) {
+    let (old, new) = (at(a, "/type"), at(b, "/type"));
+    if old != new {
+        found.push((Level::Major, format!("setting {place} was {old}, and is {new}")));
     }
-    if a["default"] != b["default"] {
-        let (old, new) = (&a["default"], &b["default"]);
-        found.push((Level::Major, format!("the default of {at} was {old}, and is {new}")));
+    let (old, new) = (at(a, "/default"), at(b, "/default"));
+    if old != new {
+        found.push((Level::Major, format!("the default of {place} was {old}, and is {new}")));
     }
     for (key, grows_is_less) in [
         ("minimum", true),
@@ -189,25 +191,25 @@ fn value(a: &Value, b: &Value, at: &str, found: &mut Vec<(Level, String)>) {
         ("maxLength", false),
         ("maxItems", false),
     ] {
-        bound(a, b, (key, grows_is_less), at, found);
+        bound(a, b, (key, grows_is_less), place, found);
     }
-    let choices = |of: &Value| of["enum"].as_array().cloned();
+    let choices = |of: &Value| at(of, "/enum").as_array().cloned();
     if let (Some(old), Some(new)) = (choices(a), choices(b)) {
         for gone in old.iter().filter(|one| !new.contains(one)) {
-            found.push((Level::Major, format!("setting {at} no longer takes {gone}")));
+            found.push((Level::Major, format!("setting {place} no longer takes {gone}")));
         }
         for more in new.iter().filter(|one| !old.contains(one)) {
-            found.push((Level::Minor, format!("setting {at} takes {more}, too")));
+            found.push((Level::Minor, format!("setting {place} takes {more}, too")));
         }
     } else if choices(a).is_none() && choices(b).is_some() {
-        found.push((Level::Major, format!("setting {at} takes only {} now", b["enum"])));
+        found.push((Level::Major, format!("setting {place} takes only {} now", at(b, "/enum"))));
     }
-    if a["pattern"] != b["pattern"] && !b["pattern"].is_null() {
-        found.push((Level::Major, format!("setting {at} must match another pattern")));
+    if at(a, "/pattern") != at(b, "/pattern") && !at(b, "/pattern").is_null() {
+        found.push((Level::Major, format!("setting {place} must match another pattern")));
     }
-    schema(a, b, at, found);
-    if a["items"].is_object() && b["items"].is_object() {
-        value(&a["items"], &b["items"], &format!("{at}/*"), found);
+    schema(a, b, place, found);
+    if at(a, "/items").is_object() && at(b, "/items").is_object() {
+        value(at(a, "/items"), at(b, "/items"), &format!("{place}/*"), found);
     }
 }
 
@@ -215,11 +217,12 @@ fn bound(
     a: &Value,
     b: &Value,
     (key, grows_is_less): (&str, bool),
-    at: &str,
+    place: &str,
     found: &mut Vec<(Level, String)>,
 ) {
-    let (old, new) = (a[key].as_f64(), b[key].as_f64());
-    let is_tighter = match (old, new) {
+    let pointer = format!("/{key}");
+    let (old, new) = (at(a, &pointer), at(b, &pointer));
+    let is_tighter = match (old.as_f64(), new.as_f64()) {
         (None, Some(_)) => true,
         (Some(_), None) => false,
         (Some(old), Some(new)) if old == new => return,
@@ -227,7 +230,7 @@ fn bound(
         (None, None) => return,
     };
     let level = if is_tighter { Level::Major } else { Level::Minor };
-    found.push((level, format!("{key} of {at} was {}, and is {}", a[key], b[key])));
+    found.push((level, format!("{key} of {place} was {old}, and is {new}")));
 }
 
 /// What two versions say, as cargo reads them: below 1.0 the second number counts as the first.

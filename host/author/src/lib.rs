@@ -16,6 +16,7 @@
 mod component;
 mod error;
 mod face;
+mod json;
 mod project;
 mod scaffold;
 mod toolchain;

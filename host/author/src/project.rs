@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::component::{componentize, without_names};
 use crate::error::AuthorError;
+use crate::json::at;
 use crate::toolchain::{TARGET, Toolchain};
 
 /// A crate that builds to a policy.
@@ -45,14 +46,16 @@ impl Project {
         })?;
         let told = metadata(&manifest)?;
         let package = package(&told, &manifest)?;
-        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value, pointer: &str| {
+            at(value, pointer).as_str().unwrap_or_default().to_owned()
+        };
         let folder = manifest.parent().unwrap_or(Path::new("/")).to_owned();
-        let name = text(package, "name");
+        let name = text(package, "/name");
         Ok(Self {
             remap: vec![(folder.clone(), name.clone())],
             name,
             folder,
-            target: PathBuf::from(text(&told, "target_directory")),
+            target: PathBuf::from(text(&told, "/target_directory")),
             profile: "release".to_owned(),
             offline: false,
             keep_names: false,
@@ -142,15 +145,17 @@ fn metadata(manifest: &Path) -> Result<Value, AuthorError> {
 fn package<'a>(told: &'a Value, manifest: &Path) -> Result<&'a Value, AuthorError> {
     let wrong =
         |why: &str| AuthorError::Document { path: manifest.to_owned(), why: why.to_owned() };
-    let all = told["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = at(told, "/packages").as_array().map(Vec::as_slice).unwrap_or_default();
     let own = all
         .iter()
-        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(manifest));
+        .find(|package| at(package, "/manifest_path").as_str().map(Path::new) == Some(manifest));
     let own =
         own.ok_or_else(|| wrong("it is a workspace; name the folder of the policy's own crate"))?;
-    let targets = own["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let targets = at(own, "/targets").as_array().map(Vec::as_slice).unwrap_or_default();
     let is_cdylib = |target: &Value| {
-        target["crate_types"].as_array().is_some_and(|types| types.iter().any(|t| t == "cdylib"))
+        at(target, "/crate_types")
+            .as_array()
+            .is_some_and(|types| types.iter().any(|t| t == "cdylib"))
     };
     if targets.iter().any(is_cdylib) {
         return Ok(own);

@@ -15,6 +15,7 @@ use tenure_policy_host::{LogLevel, PolicyHost, PolicyHostOptions, Question, Ring
 
 use crate::clock::Still;
 use crate::error::AuthorError;
+use crate::json::at;
 
 /// The format of a ring file.
 const FORMAT: &str = "tenure-ring/1";
@@ -81,12 +82,12 @@ impl Ring {
     /// Something of it is not understood.
     pub fn of(policies: &[Value], decisions: Vec<DecisionRecord>) -> Result<Self, AuthorError> {
         let read = |policy: &Value| -> serde_json::Result<Option<Recorded>> {
-            let digest = &policy["status"]["digest"];
+            let digest = at(policy, "/status/digest");
             if digest.is_null() {
                 return Ok(None);
             }
             serde_json::from_value(json!({
-                "name": policy["metadata"]["name"], "spec": policy["spec"], "digest": digest,
+                "name": at(policy, "/metadata/name"), "spec": at(policy, "/spec"), "digest": digest,
             }))
             .map(Some)
         };
@@ -163,8 +164,7 @@ impl Ring {
         };
         let mut request = record.request.clone();
         let pools = request.as_object_mut().and_then(|request| request.remove("catalogue"));
-        let pools =
-            pools.and_then(|mut catalogue| Some(catalogue.as_object_mut()?.remove("pools")?));
+        let pools = pools.and_then(|mut catalogue| catalogue.as_object_mut()?.remove("pools"));
         let fixture = json!({
             "about": about, "hook": record.hook, "settings": settings.unwrap_or_else(|| json!({})),
             "pools": pools.unwrap_or_else(|| json!([])), "request": request, "answer": answer,
@@ -384,13 +384,14 @@ fn selected(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
 /// The first ranked pool of each family, by name.
 fn first_pools(record: &DecisionRecord) -> BTreeMap<String, String> {
     let mut first = BTreeMap::new();
-    let ranked = record.answer["ranked"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ranked = at(&record.answer, "/ranked").as_array().map(Vec::as_slice).unwrap_or_default();
     for row in ranked.iter().filter_map(Value::as_u64).filter_map(|row| usize::try_from(row).ok()) {
-        let candidate = &record.request["candidates"][row];
-        let pool = candidate["pool"].as_u64().and_then(|pool| usize::try_from(pool).ok());
-        let name =
-            pool.and_then(|pool| record.request["catalogue"]["pools"][pool]["name"].as_str());
-        let family = candidate["family"].as_str().unwrap_or("IPv4").to_owned();
+        let candidate = at(&record.request, &format!("/candidates/{row}"));
+        let pool = at(candidate, "/pool").as_u64();
+        let name = pool.and_then(|pool| {
+            at(&record.request, &format!("/catalogue/pools/{pool}/name")).as_str()
+        });
+        let family = at(candidate, "/family").as_str().unwrap_or("IPv4").to_owned();
         let unnamed = || format!("row {row}");
         first.entry(family).or_insert_with(|| name.map_or_else(unnamed, str::to_owned));
     }
@@ -402,11 +403,13 @@ fn reclaimed(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
     let (before, after) = (rows(&record.answer), rows(&now.answer));
     let mut effects = Vec::new();
     for (row, (before, after)) in before.iter().zip(&after).enumerate() {
-        let owner = &record.request["leases"][row]["holder"]["owner"];
-        let text = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
+        let owner = at(&record.request, &format!("/leases/{row}/holder/owner"));
+        let text =
+            |key: &str| at(owner, &format!("/{key}")).as_str().unwrap_or_default().to_owned();
         let fields = before.as_object().into_iter().flat_map(|fields| fields.keys());
-        for field in fields.filter(|field| before[field.as_str()] != after[field.as_str()]) {
-            let (old, new) = (&before[field.as_str()], &after[field.as_str()]);
+        for field in fields.filter(|field| before.get(*field) != after.get(*field)) {
+            let of = |verdict: &Value| verdict.get(field).cloned().unwrap_or_default();
+            let (old, new) = (of(before), of(after));
             effects.push(format!(
                 "other {field}: {}/{} {old} -> {new}",
                 text("namespace"),
@@ -419,10 +422,10 @@ fn reclaimed(record: &DecisionRecord, now: &DecisionRecord) -> Vec<String> {
 
 fn whom(record: &DecisionRecord) -> String {
     if record.hook == Hook::Reclaim {
-        let count = record.request["leases"].as_array().map_or(0, Vec::len);
+        let count = at(&record.request, "/leases").as_array().map_or(0, Vec::len);
         return format!("{count} leases");
     }
-    let owner = &record.request["holder"]["owner"];
-    let text = |key: &str| owner[key].as_str().unwrap_or_default();
+    let owner = at(&record.request, "/holder/owner");
+    let text = |key: &str| at(owner, &format!("/{key}")).as_str().unwrap_or_default();
     format!("{}/{}", text("namespace"), text("name"))
 }

@@ -221,7 +221,7 @@ fn ask(at: usize) -> Question {
             let mut request = sample::select(rows);
             request.seed = at as u64;
             request.holder.owner.name = format!("web-{}", at % 11).into();
-            if at % 5 == 0 {
+            if at.is_multiple_of(5) {
                 let pools = json!(["smoke-0"]).to_string();
                 request.holder.attributes.insert("pod.annotation/tenure.dev/pools".into(), pools);
             }
