@@ -140,6 +140,14 @@ name!(
     })
 );
 
+name!(
+    /// Where a component lies in an OCI registry: `HOST[:PORT]/REPOSITORY` and `:TAG`, `@sha256:DIGEST` or both. The registry
+    /// is always named: there is no default that could become another one.
+    OciRef, "OCI reference",
+    "it must be HOST[:PORT]/REPOSITORY followed by `:TAG`, `@sha256:` and 64 lower-case hexadecimal digits, or both, without a scheme, such as registry.example.com/policies/grace:1.2.0",
+    oci_reference
+);
+
 impl Default for SpaceName {
     /// The space `default`.
     fn default() -> Self {
@@ -161,6 +169,32 @@ impl Digest {
         }
         Self(text.into())
     }
+
+    /// The digits after `sha256:`.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        self.0.strip_prefix("sha256:").unwrap_or(&self.0)
+    }
+
+    /// `sha256-HEX.wasm`: the name of the file in which a component of this digest is kept.
+    #[must_use]
+    pub fn module_file(&self) -> String {
+        format!("sha256-{}.wasm", self.hex())
+    }
+}
+
+impl OciRef {
+    /// The digest of the manifest, if the reference names one.
+    #[must_use]
+    pub fn manifest(&self) -> Option<Digest> {
+        self.0.split_once('@').and_then(|(_, digest)| Digest::new(digest).ok())
+    }
+
+    /// Host and port of the registry.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(registry, _)| registry)
+    }
 }
 
 /// CNI specification: starts with an alphanumeric, then alphanumerics, `_`, `.`, `-`.
@@ -179,6 +213,65 @@ fn dns_label(text: &str) -> bool {
 
 fn dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(dns_label)
+}
+
+/// The grammar of the OCI distribution specification, less what has a default elsewhere: registry, and tag or digest.
+fn oci_reference(text: &str) -> bool {
+    let (named, digest) = match text.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (text, None),
+    };
+    let Some((registry, rest)) = named.split_once('/') else { return false };
+    let (repository, tag) = match rest.rsplit_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (rest, None),
+    };
+    text.len() <= 512
+        && oci_registry(registry)
+        && !repository.is_empty()
+        && repository.split('/').all(oci_component)
+        && tag.is_none_or(oci_tag)
+        && digest.is_none_or(|digest| Digest::new(digest).is_ok())
+        && (tag.is_some() || digest.is_some())
+}
+
+/// A name with a dot or a port, `localhost`, or an address: anything else is the first part of a repository whose registry was left out.
+fn oci_registry(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_v6 = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_name = host.split('.').all(|label| dns_label(&label.to_ascii_lowercase()));
+    (is_v6 || is_name)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+        && (is_v6 || host.contains('.') || port.is_some() || host == "localhost")
+}
+
+/// Lower-case letters and digits, separated by `.`, `_`, `__` or dashes.
+fn oci_component(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut separator = String::new();
+    let ends_well = text.starts_with(is_word) && text.ends_with(is_word);
+    ends_well
+        && text.chars().all(|c| {
+            if is_word(c) {
+                separator.clear();
+                return true;
+            }
+            separator.push(c);
+            matches!(separator.as_str(), "." | "_" | "__") || separator.chars().all(|c| c == '-')
+        })
+}
+
+fn oci_tag(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (1..=128).contains(&text.len())
+        && text.starts_with(is_word)
+        && text.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
 }
 
 #[cfg(test)]
@@ -205,6 +298,46 @@ mod tests {
         assert!(SpaceName::new("a--b").is_err(), "`--` separates a space from an address");
         assert!(Digest::new(Digest::of(b"x").as_str()).is_ok());
         assert!(Digest::new("sha256:XY").is_err());
+    }
+
+    #[test]
+    fn an_oci_reference_names_its_registry_and_what_to_take() {
+        let digest = Digest::of(b"x");
+        let both = format!("localhost:5000/a/b-c__d:v1@{digest}");
+        for good in [
+            "registry.example.com/policies/grace:1.2.0",
+            "127.0.0.1:5000/grace:latest",
+            "[::1]:5000/grace:v1",
+            "localhost/grace:v1",
+            &format!("r.example/grace@{digest}"),
+            &both,
+        ] {
+            assert!(OciRef::new(good).is_ok(), "{good}");
+        }
+        assert_eq!(OciRef::new(&both).unwrap().manifest(), Some(digest));
+        assert_eq!(OciRef::new(&both).unwrap().registry(), "localhost:5000");
+        for bad in [
+            "grace",
+            "grace:v1",
+            "policies/grace:v1",
+            "r.example/grace",
+            "https://r.example/grace:v1",
+            "oci://r.example/grace:v1",
+            "r.example/Grace:v1",
+            "r.example/:v1",
+            "r.example/a//b:v1",
+            "r.example/a..b:v1",
+            "r.example/../b:v1",
+            "r.example/a:",
+            "r.example/a:-v",
+            "r.example/a@sha256:XY",
+            "r.example:0/a:v1",
+            "r.example:99999/a:v1",
+            "r.example/a:v1?x",
+            "r.example/a:v1 ",
+        ] {
+            assert!(OciRef::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

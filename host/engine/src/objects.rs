@@ -270,11 +270,11 @@ fn merged(before: &[Object], objects: &[Object]) -> Vec<Object> {
     kept.chain(objects).cloned().collect()
 }
 
-/// A policy from a file is kept with the digest that was checked: what serves is what was applied, also after a
-/// restart. Bundled ones follow the installed version.
+/// A policy from a file or a registry is kept with the digest that was checked: what serves is what was applied, also after
+/// a restart. Bundled ones follow the installed version.
 fn pinned(mut object: Object, found: &[PolicyStatus]) -> Object {
     if let Object::IPAMPolicy(policy) = &mut object
-        && matches!(policy.spec.source, PolicySource::File(_))
+        && matches!(policy.spec.source, PolicySource::File(_) | PolicySource::Oci(_))
         && policy.spec.digest.is_none()
     {
         let status = found.iter().find(|status| status.name == policy.metadata.name);

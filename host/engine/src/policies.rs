@@ -1,5 +1,7 @@
 //! From the objects to the policy host: which policies it was given, and what it said.
 
+use std::sync::Arc;
+
 use tenure_core::error::Coded as _;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{Object, PolicySpec};
@@ -41,6 +43,29 @@ impl Engine {
         let refusal = outcome.clone().err();
         self.given.lock().insert(name, Given { spec, refusal });
         outcome
+    }
+
+    /// Gives a policy again that was refused, when what it lacked may have come. One that was taken, or is no more, stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// [`EngineError::Bug`] only: that it is refused again is noted, as it is at first.
+    pub async fn give_again(self: &Arc<Self>, name: &ObjectName) -> Result<(), EngineError> {
+        let _one = self.objects.lock().await;
+        let name = name.clone();
+        self.in_background(move |engine| {
+            let refused = {
+                let given = engine.given.lock();
+                let refused = given.get(&name).filter(|given| given.refusal.is_some());
+                refused.map(|given| given.spec.clone())
+            };
+            if let Some(spec) = refused
+                && let Err(error) = engine.give((name, spec))
+            {
+                tracing::warn!(%error, code = error.code(), "a policy is refused again");
+            }
+        })
+        .await
     }
 
     /// Takes a policy back from the policy host.

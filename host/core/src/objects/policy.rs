@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Hook;
-use crate::name::{Digest, PoolName};
+use crate::name::{Digest, OciRef, PoolName};
 
 /// `spec` of an IPAMPolicy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum PolicySource {
     Bundled(String),
     /// A file on the machine of the daemon.
     File(PathBuf),
+    /// An artifact in an OCI registry, fetched when it is applied and kept from then on.
+    Oci(OciRef),
 }
 
 /// Whom a policy serves.

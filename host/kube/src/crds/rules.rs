@@ -94,6 +94,8 @@ const IS_REQUIREMENT: &str =
 const IS_REQUIREMENT_MESSAGE: &str = "In and NotIn need values, Exists and DoesNotExist have none";
 const SPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
+/// As `OciRef` of the core: with a registry, and with a tag or a digest.
+const OCI: &str = r"^((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5})(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})$";
 const NETWORK: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
 
 macro_rules! holds_no_address_outside {
@@ -235,6 +237,8 @@ pub(super) const RESERVATION: &[Amendment] = &[
 
 pub(super) const POLICY: &[Amendment] = &[
     Amendment::pattern("spec.digest", DIGEST),
+    Amendment::bound("spec.source.oci", "maxLength", 512),
+    Amendment::pattern("spec.source.oci", OCI),
     Amendment::anything("spec.settings"),
     Amendment::bound("spec.hooks", "maxItems", 3),
     Amendment::bound("spec.scope.namespaces", "maxItems", ENTRIES),

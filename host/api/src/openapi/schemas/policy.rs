@@ -44,6 +44,7 @@ pub(in crate::openapi) struct PolicySpec {
 pub(in crate::openapi) enum PolicySource {
     Bundled(String),
     File(String),
+    Oci(String),
 }
 
 #[derive(Serialize, ToSchema)]

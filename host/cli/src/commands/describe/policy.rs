@@ -37,6 +37,7 @@ fn wanted(text: &mut Text, policy: &Policy) {
     let source = match &spec.source {
         PolicySource::Bundled(name) => format!("bundled {name}"),
         PolicySource::File(path) => format!("file {}", path.display()),
+        PolicySource::Oci(reference) => format!("oci {reference}"),
     };
     let mode = match spec.mode {
         PolicyMode::Active => "active",

@@ -134,6 +134,7 @@ impl Row for Policy {
         let source = match &self.spec.source {
             PolicySource::Bundled(name) => format!("bundled:{name}"),
             PolicySource::File(path) => format!("file:{}", path.display()),
+            PolicySource::Oci(reference) => format!("oci:{reference}"),
         };
         let status = self.status.as_ref();
         vec![
