@@ -7,8 +7,15 @@ use tenure_core::error::{Coded, Kind};
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::ports::PolicyRefusal;
 
+use tenure_trust::{Distrust, TrustError};
+
 use crate::fault::Fault;
 use crate::limits::{COMPONENT_BYTES, SETTINGS_BYTES};
+
+/// The stage at which a module comes from its registry; the daemon does that, for this host knows no network.
+pub const FETCH: &str = "fetching the component";
+/// The stage at which signatures are asked for.
+pub const TRUST: &str = "checking the trust";
 
 /// An act of the policy host that failed. Faults of a policy at work are no errors: they are
 /// answered by the built-in strategy and counted.
@@ -34,6 +41,20 @@ pub enum PolicyHostError {
         folder: PathBuf,
         /// What it holds.
         shipped: Vec<String>,
+    },
+    /// What an `oci:` source names is not on this machine.
+    #[error("it has not been fetched from its registry")]
+    NotFetched,
+    /// Too few of those who must vouch for it do.
+    #[error(transparent)]
+    Untrusted(#[from] Box<Distrust>),
+    /// Its signatures are there and cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Signatures {
+        /// The file beside the component.
+        path: PathBuf,
+        /// Why.
+        source: TrustError,
     },
     /// The file of the component cannot be read.
     #[error("{} cannot be read; is the path right on the machine of the daemon?", .path.display())]
@@ -177,6 +198,8 @@ impl PolicyHostError {
             | Self::Read { .. }
             | Self::NotAFile { .. }
             | Self::TooLarge { .. } => "reading the component",
+            Self::NotFetched => FETCH,
+            Self::Untrusted(_) | Self::Signatures { .. } => TRUST,
             Self::Digest { .. } => "checking the digest",
             Self::Limits(_) => "checking the limits",
             Self::NotAComponent { .. } => "recognising the file",

@@ -15,6 +15,7 @@ use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::PolicySpec;
 use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
 use tenure_core::time::Clock;
+use tenure_trust::Trust;
 
 use crate::bindings::host::Level;
 use crate::chain::{Counters, Installed, Table, Version};
@@ -23,6 +24,7 @@ use crate::error::PolicyHostError;
 use crate::question::Question;
 use crate::ring::{Answer, Ring, RingOptions};
 use crate::session::Compiled;
+use crate::source::Folders;
 use crate::{decide, load, reclaim};
 
 /// A breaker that opens so soon after a swap says that the new version is to blame.
@@ -33,6 +35,10 @@ const ON_PROBATION: Duration = Duration::from_secs(10 * 60);
 pub struct PolicyHostOptions {
     /// The folder of the shipped policies (`bundled: NAME` is `NAME.wasm` in it).
     pub folder: PathBuf,
+    /// The folder of what was fetched for `oci:` sources, by digest; without it they are refused.
+    pub fetched: Option<PathBuf>,
+    /// Whose signatures a module needs before it is compiled; without it every module is admitted.
+    pub trust: Option<Trust>,
     /// Bounds of the decision ring.
     pub ring: RingOptions,
     /// Settings of the engine.
@@ -59,7 +65,8 @@ pub struct ShadowCount {
 /// *Assumes*: its methods are called where blocking is allowed.
 pub struct PolicyHost {
     pub(crate) runtime: Runtime,
-    pub(crate) folder: PathBuf,
+    pub(crate) folders: Folders,
+    pub(crate) trust: Option<Trust>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) level: Level,
     pub(crate) ring: Ring,
@@ -74,6 +81,8 @@ impl Default for PolicyHostOptions {
     fn default() -> Self {
         Self {
             folder: PathBuf::from("/usr/lib/tenure/policies"),
+            fetched: None,
+            trust: None,
             ring: RingOptions::default(),
             engine: EngineOptions::default(),
             log_level: tracing::Level::INFO,
@@ -92,7 +101,8 @@ impl PolicyHost {
     pub fn new(options: PolicyHostOptions, clock: Arc<dyn Clock>) -> Result<Self, PolicyHostError> {
         Ok(Self {
             runtime: Runtime::new(&options.engine)?,
-            folder: options.folder,
+            folders: Folders { shipped: options.folder, fetched: options.fetched },
+            trust: options.trust,
             clock,
             level: level(options.log_level),
             ring: Ring::new(options.ring),

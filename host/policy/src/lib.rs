@@ -6,7 +6,7 @@
 //! microseconds, on threads where blocking is allowed.
 //!
 //! ```text
-//! install(spec): source -> outline -> load (compile, trial instance, settings) -> smoke -> swap
+//! install(spec): source -> trust -> outline -> load (compile, trial instance, settings) -> smoke -> swap
 //! select(request): chain -> decide -> session (fresh instance, limits) -> convert, check -> ring
 //!                    |        `- fault -> breaker, builtin
 //!                    `- most specific first; the built-in strategy ends it
@@ -51,14 +51,15 @@ mod settings;
 mod smoke;
 mod source;
 mod tools;
+mod trust;
 
 pub use builtin::{COOLDOWN, LONG_GRACE, SHORT_GRACE};
 pub use check::checks;
 pub use engine::{EngineOptions, Layout};
-pub use error::{FaultText, PolicyHostError};
+pub use error::{FETCH, FaultText, PolicyHostError, TRUST};
 pub use fixture::{Ceilings, Fixture, Played};
 pub use host::{PolicyHost, PolicyHostOptions, ShadowCount};
-pub use limits::Budget;
+pub use limits::{Budget, COMPONENT_BYTES};
 pub use profile::{Profile, Share};
 pub use question::Question;
 pub use ring::RingOptions;

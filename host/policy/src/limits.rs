@@ -7,7 +7,7 @@ use tenure_core::decision::Hook;
 use tenure_core::objects::PolicyLimits;
 
 /// Largest component that is read. Compiling costs about 2 s per MiB, so this also bounds the compiler.
-pub(crate) const COMPONENT_BYTES: u64 = 4 << 20;
+pub const COMPONENT_BYTES: u64 = 4 << 20;
 /// Longest settings text handed to a policy.
 pub(crate) const SETTINGS_BYTES: usize = 64 << 10;
 /// Bytes that one call may lift from the guest. The default of wasmtime, 128 MiB, would let a

@@ -2,7 +2,7 @@
 //! version that serves goes on serving.
 //!
 //! ```text
-//! read -> digest -> recognise -> imports, exports -> compile -> trial instance: shapes, describe,
+//! read -> digest -> trust -> recognise -> imports, exports -> compile -> trial instance: shapes, describe,
 //!   schema, validate-settings, init, describe again -> smoke requests -> (the host swaps)
 //! ```
 
@@ -28,7 +28,7 @@ use crate::host::PolicyHost;
 use crate::limits::{Budget, SETTINGS_BYTES};
 use crate::outline::Outline;
 use crate::session::{Compiled, Session};
-use crate::{settings, smoke, source};
+use crate::{settings, smoke, source, trust};
 
 /// How long a compilation may take; the largest component takes some 10 s.
 const COMPILE_TIME: Duration = Duration::from_secs(60);
@@ -82,11 +82,13 @@ pub(crate) fn load(host: &PolicyHost, name: &ObjectName, spec: &PolicySpec) -> L
 
 /// Policies of one digest share the compiled code.
 pub(crate) fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Loaded<Arc<Compiled>> {
-    let bytes = source::read(&host.folder, &spec.source)?;
+    let (path, bytes) = source::read(&host.folders, spec)?;
     let found = Digest::of(&bytes);
     if let Some(wanted) = spec.digest.clone().filter(|wanted| *wanted != found) {
         return Err(PolicyHostError::Digest { found, wanted });
     }
+    // Also of what is compiled already: it may have come from a source that needs no signature.
+    trust::check(host.trust.as_ref(), (&spec.source, &path), &found)?;
     if let Some(compiled) = host.compiled(&found) {
         return Ok(compiled);
     }

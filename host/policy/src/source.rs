@@ -7,17 +7,41 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use tenure_core::name::ObjectName;
-use tenure_core::objects::PolicySource;
+use tenure_core::objects::{PolicySource, PolicySpec};
 
 use crate::error::PolicyHostError;
 use crate::limits::COMPONENT_BYTES;
 
-/// Reads the component that `source` names; `folder` holds the shipped ones as `NAME.wasm`.
-pub(crate) fn read(folder: &Path, source: &PolicySource) -> Result<Vec<u8>, PolicyHostError> {
-    let path = match source {
+/// Where components lie.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    /// The shipped ones, as `NAME.wasm`.
+    pub(crate) shipped: PathBuf,
+    /// What was fetched from registries, as `sha256-DIGEST.wasm`. Somebody else puts it there: this host knows no network.
+    pub(crate) fetched: Option<PathBuf>,
+}
+
+/// Reads the component that `spec` names, and says where it lay.
+pub(crate) fn read(
+    folders: &Folders,
+    spec: &PolicySpec,
+) -> Result<(PathBuf, Vec<u8>), PolicyHostError> {
+    let path = match &spec.source {
         PolicySource::File(path) => path.clone(),
-        PolicySource::Bundled(name) => shipped(folder, name)?,
+        PolicySource::Bundled(name) => shipped(&folders.shipped, name)?,
+        PolicySource::Oci(_) => {
+            let places = folders.fetched.as_ref().zip(spec.digest.as_ref());
+            let path = places.map(|(folder, digest)| folder.join(digest.module_file()));
+            path.filter(|path| path.exists()).ok_or(PolicyHostError::NotFetched)?
+        }
     };
+    let bytes = read_file(&path)?;
+    Ok((path, bytes))
+}
+
+/// Reads a file, without ever waiting and up to the bound.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, PolicyHostError> {
+    let path = path.to_owned();
     let failed = |source| PolicyHostError::Read { path: path.clone(), source };
     let is_file = |metadata: io::Result<Metadata>| match metadata.map_err(failed)?.file_type() {
         kind if kind.is_file() => Ok(()),
@@ -83,7 +107,7 @@ mod tests {
     use super::*;
 
     fn refused(path: &Path) -> String {
-        read(Path::new("/"), &PolicySource::File(path.to_owned())).unwrap_err().to_string()
+        read_file(path).unwrap_err().to_string()
     }
 
     #[test]
@@ -112,9 +136,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.wasm");
         std::fs::write(&path, b"abc").unwrap();
-        let read = |path: &Path| read(Path::new("/"), &PolicySource::File(path.to_owned()));
-        assert_eq!(read(&path).unwrap(), b"abc");
+        assert_eq!(read_file(&path).unwrap(), b"abc");
         File::create(&path).unwrap().set_len(COMPONENT_BYTES + 1).unwrap();
-        assert!(matches!(read(&path).unwrap_err(), PolicyHostError::TooLarge { .. }));
+        assert!(matches!(read_file(&path).unwrap_err(), PolicyHostError::TooLarge { .. }));
     }
 }
