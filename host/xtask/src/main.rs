@@ -93,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         Task::E2e { names, no_build, keep } => e2e::run(&names, no_build, keep),
         Task::Tools => {
             tools::install()?;
+            tools::install_registry()?;
             tools::install_kubernetes().map(|folder| println!("{}", folder.display()))
         }
         Task::Reach { role, address, name } => reach::run(&role, address, &name),

@@ -11,6 +11,7 @@ const TIMES: &str = "cluster-times.txt";
 pub(crate) fn run(filter: &[String]) -> anyhow::Result<()> {
     tools::require("ip", "install iproute2")?;
     tools::install()?;
+    tools::install_registry()?;
     let tools = tools::install_kubernetes()?;
     policies::build()?;
     examples::build(&["go".to_owned()])?;

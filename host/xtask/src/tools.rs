@@ -14,6 +14,9 @@ const CNITOOL: &str = "github.com/containernetworking/cni/cnitool";
 const CNITOOL_VERSION: &str = "v1.3.0";
 const FROM_PLUGINS: [&str; 5] =
     ["main/bridge", "main/macvlan", "main/ptp", "main/host-device", "ipam/host-local"];
+/// The reference implementation of an OCI registry.
+const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry";
+const REGISTRY_VERSION: &str = "v3.1.2";
 /// The version in `host/xtask/kubernetes/go.mod`.
 const KUBERNETES_VERSION: &str = "1.36.3";
 const KUBERNETES: [(&str, &str); 2] = [
@@ -36,6 +39,17 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
     }
     if !folder.join("cnitool").exists() {
         go_install(&folder, &[format!("{CNITOOL}@{CNITOOL_VERSION}")])?;
+    }
+    Ok(folder)
+}
+
+/// Builds the registry that tests of `tenure policy push` and `oci:` sources speak to. Answers its folder.
+pub(crate) fn install_registry() -> anyhow::Result<PathBuf> {
+    let folder = workspace::target().join("tools/bin");
+    std::fs::create_dir_all(&folder)?;
+    require("go", "install Go 1.26 or newer: https://go.dev/dl")?;
+    if !folder.join("registry").exists() {
+        go_install(&folder, &[format!("{REGISTRY}@{REGISTRY_VERSION}")])?;
     }
     Ok(folder)
 }
