@@ -1,5 +1,7 @@
 //! The configuration: TOML, every path a setting, unknown keys refused with their position.
 
+mod policy;
+
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use tenure_core::objects::Span;
 use tenure_store::RedbOptions;
 
+pub(crate) use self::policy::{PolicySettings, RegistrySettings};
 use crate::args::Args;
 use crate::log;
 
@@ -51,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) reclaim: Reclaim,
     pub(crate) store: StoreSettings,
+    pub(crate) policy: PolicySettings,
     pub(crate) cluster: Cluster,
     pub(crate) agent: AgentSettings,
     pub(crate) allocator: AllocatorSettings,
@@ -173,6 +177,7 @@ impl Default for Config {
             log: Log::default(),
             reclaim: Reclaim::default(),
             store: StoreSettings::default(),
+            policy: PolicySettings::default(),
             cluster: Cluster::default(),
             agent: AgentSettings::default(),
             allocator: AllocatorSettings::default(),
@@ -294,6 +299,7 @@ impl Config {
     /// Every setting that can be judged without starting anything; the error names its key.
     fn check(&self) -> anyhow::Result<()> {
         log::filter(&self.log.level)?;
+        self.policy.trust()?;
         self.check_cluster()?;
         self.check_folders()?;
         self.check_sockets()?;

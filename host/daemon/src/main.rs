@@ -13,6 +13,7 @@ mod install;
 mod log;
 mod manifests;
 mod metrics;
+mod policies;
 mod run;
 mod spool;
 mod wiring;

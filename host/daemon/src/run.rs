@@ -69,10 +69,11 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     let (kernel, node) = wiring::build_witness(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let policies = wiring::build_policies(config, clock.clone())?;
-    let ports = wiring::ports(&store, policies, kernel.clone(), clock);
+    let ports = wiring::ports(&store, policies.clone(), kernel.clone(), clock);
     let mark = Arc::new(HighWater::beside(&config.cni.socket, node.boot.to_string()));
     let went_back = wiring::check_history(&store, &mark).await?;
     let engine = wiring::build_engine(ports, node, (config, went_back))?;
+    let fetching = tokio::spawn(policies.follow(engine.clone()));
     wiring::hear_ends(&kernel, &engine);
     wiring::apply_manifests(&engine, is_new, args.manifests.as_deref()).await?;
     engine.learn_what_lives().await?;
@@ -102,6 +103,7 @@ async fn serve(args: &Args, config: &Config) -> anyhow::Result<()> {
     admin.shutdown().await;
     drain.abort();
     noting.abort();
+    fetching.abort();
     mark.note_if_known(&engine, &store.identity());
     background.stop().await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::high_water::HighWater;
 use crate::identity::{self, Remembered};
 use crate::manifests;
+use crate::policies::{Fetching, Kept};
 
 /// Memory of the decision ring: some thousand decisions of a small site, some hundred of a large one.
 const RING_BYTES: usize = 4 * 1024 * 1024;
@@ -64,17 +65,26 @@ pub(crate) async fn check_history(
     Ok(went_back)
 }
 
+/// The policy host, and what fetches modules for it.
 pub(crate) fn build_policies(
     config: &Config,
     clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<PolicyHost>> {
+) -> anyhow::Result<Arc<Fetching>> {
     let folder = match &config.policy_dir {
         Some(folder) => folder.clone(),
         None => beside_the_binary()?,
     };
     let ring = RingOptions { bytes: RING_BYTES, ..RingOptions::default() };
-    let options = PolicyHostOptions { folder, ring, ..PolicyHostOptions::default() };
-    Ok(Arc::new(PolicyHost::new(options, clock)?))
+    let kept = Kept::below(&config.state_dir);
+    let options = PolicyHostOptions {
+        folder,
+        fetched: Some(kept.folder().to_owned()),
+        trust: config.policy.trust()?,
+        ring,
+        ..PolicyHostOptions::default()
+    };
+    let host = Arc::new(PolicyHost::new(options, clock)?);
+    Ok(Arc::new(Fetching::new(host, kept, config.policy.registry.clone())))
 }
 
 /// Starts the engine and installs what the store holds. A policy that is refused is reported and not served.
@@ -122,7 +132,7 @@ pub(crate) async fn apply_manifests(
 
 pub(crate) fn ports(
     store: &Arc<RedbStore>,
-    policies: Arc<PolicyHost>,
+    policies: Arc<Fetching>,
     kernel: Arc<KernelWitness>,
     clock: Arc<dyn Clock>,
 ) -> Ports {

@@ -34,6 +34,7 @@ use super::witnesses::Witnesses;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::identity;
+use crate::policies::Fetching;
 use crate::run::{StopSignals, notify};
 use crate::{metrics, wiring};
 
@@ -65,9 +66,10 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     // Both are long lists in a large cluster.
     let (engine, ()) =
         tokio::join!(build_engine(config, &cluster, store.clone()), cluster.facts.ready());
-    let engine = engine?;
+    let (engine, policies) = engine?;
     let mut background = Background::start_following(&engine);
     let mut tasks = JoinSet::new();
+    tasks.spawn(policies.follow(engine.clone()));
     tasks.spawn(wake(engine.clone(), cluster.facts.changed()));
     tasks.spawn(cluster_nodes(&cluster, &engine).keep_up());
     let authority = build_authority(config, &cluster).await?;
@@ -125,7 +127,7 @@ async fn build_engine(
     config: &Config,
     cluster: &Cluster,
     store: Arc<dyn Store>,
-) -> anyhow::Result<Arc<Engine>> {
+) -> anyhow::Result<(Arc<Engine>, Arc<Fetching>)> {
     let Cluster { clock, facts, nodes, sessions, identity, .. } = cluster;
     let witnesses = Arc::new(Witnesses {
         sessions: sessions.clone(),
@@ -134,9 +136,10 @@ async fn build_engine(
         facts: facts.clone(),
         runtime: Handle::current(),
     });
+    let policies = wiring::build_policies(config, clock.clone())?;
     let ports = Ports {
         store,
-        policies: wiring::build_policies(config, clock.clone())?,
+        policies: policies.clone(),
         kernel: witnesses.clone(),
         wire: Some(witnesses),
         clock: clock.clone(),
@@ -162,7 +165,8 @@ async fn build_engine(
         }
         Ok(engine)
     };
-    tokio::task::spawn_blocking(start).await.context("starting the engine")?
+    let engine = tokio::task::spawn_blocking(start).await.context("starting the engine")??;
+    Ok((engine, policies))
 }
 
 async fn build_authority(config: &Config, cluster: &Cluster) -> anyhow::Result<Arc<Authority>> {

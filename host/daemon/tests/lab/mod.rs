@@ -12,6 +12,7 @@
 
 pub mod conformance;
 pub mod history;
+pub mod modules;
 pub mod runtime;
 
 use std::collections::BTreeMap;
