@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 use tenure_author::AuthorError;
+use tenure_core::error::{Coded as _, Kind};
+use tenure_oci::OciError;
+use tenure_trust::{Distrust, TrustError};
 
 use crate::cluster::ClusterError;
 use crate::kinds::Thing;
@@ -56,6 +59,12 @@ pub(crate) enum CliError {
     PolicyRefused { what: String, stage: String, why: String },
     #[error(transparent)]
     Author(Box<AuthorError>),
+    #[error(transparent)]
+    Oci(Box<OciError>),
+    #[error(transparent)]
+    Trust(Box<TrustError>),
+    #[error(transparent)]
+    Distrust(#[from] Box<Distrust>),
 }
 
 /// The error shape of the admin API.
@@ -126,12 +135,19 @@ impl CliError {
                 AuthorError::Refused { .. } => 4,
                 _ => 1,
             },
+            Self::Oci(error) => match error.kind() {
+                Kind::NotFound => 3,
+                Kind::Refused => 4,
+                _ => 1,
+            },
+            Self::Distrust(_) => 4,
             Self::Unreachable { .. } | Self::NotAllowed { .. } => 5,
             Self::BadAnswer { .. }
             | Self::TimedOut { .. }
             | Self::Manifest { .. }
             | Self::File { .. }
             | Self::Output { .. }
+            | Self::Trust(_)
             | Self::NotDone { .. } => 1,
         })
     }
@@ -146,6 +162,18 @@ impl From<ClusterError> for CliError {
 impl From<AuthorError> for CliError {
     fn from(error: AuthorError) -> Self {
         Self::Author(Box::new(error))
+    }
+}
+
+impl From<OciError> for CliError {
+    fn from(error: OciError) -> Self {
+        Self::Oci(Box::new(error))
+    }
+}
+
+impl From<TrustError> for CliError {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(Box::new(error))
     }
 }
 

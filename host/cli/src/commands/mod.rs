@@ -40,7 +40,7 @@ pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> 
                 Err(CliError::Usage { why: why.to_owned() })
             }
         },
-        Command::Policy(args) if args.is_local() => policy::run(args, format),
+        Command::Policy(args) if args.is_local() => policy::run(args, format).await,
         command => {
             let client = Client::of(cli.reach.place(matches)?).await?;
             let done = ask(&client, command, format).await;
