@@ -12,6 +12,7 @@ mod affinity;
 mod conformance;
 mod faults;
 mod histories;
+mod registry;
 mod times;
 mod verbs;
 mod world;
