@@ -46,11 +46,11 @@ impl Engine {
     }
 
     /// Gives a policy again that was refused, when what it lacked may have come. One that was taken, or is no more, stays as
-    /// it is.
+    /// it is; answers whether there was one to give.
     ///
     /// # Errors
     /// [`EngineError::Bug`] only: that it is refused again is noted, as it is at first.
-    pub async fn give_again(self: &Arc<Self>, name: &ObjectName) -> Result<(), EngineError> {
+    pub async fn give_again(self: &Arc<Self>, name: &ObjectName) -> Result<bool, EngineError> {
         let _one = self.objects.lock().await;
         let name = name.clone();
         self.in_background(move |engine| {
@@ -59,11 +59,11 @@ impl Engine {
                 let refused = given.get(&name).filter(|given| given.refusal.is_some());
                 refused.map(|given| given.spec.clone())
             };
-            if let Some(spec) = refused
-                && let Err(error) = engine.give((name, spec))
-            {
+            let Some(spec) = refused else { return false };
+            if let Err(error) = engine.give((name, spec)) {
                 tracing::warn!(%error, code = error.code(), "a policy is refused again");
             }
+            true
         })
         .await
     }

@@ -213,18 +213,31 @@ async fn signatures(session: &Session, artifact: &Artifact) -> Result<Signatures
     let entries = referrers(session, &subject).await?.manifests;
     let ours = |entry: &&ImageIndexEntry| entry.artifact_type.as_deref() == Some(ENVELOPE_TYPE);
     for entry in entries.iter().filter(ours).take(REFERRERS) {
-        let Ok(digest) = Digest::new(&entry.digest) else { continue };
-        let bound = ("the manifest of a signature", MANIFEST_BYTES);
-        let manifest = session.get_exactly(("manifests", &digest), MANIFESTS, bound).await?;
-        let layer = envelope_layer(&place, &manifest, subject.as_str())?;
-        let Some(digest) = layer.and_then(|layer| Digest::new(&layer.digest).ok()) else {
-            continue;
-        };
-        let bound = ("a signature", u64::try_from(SIGNATURES_BYTES).unwrap_or(u64::MAX));
-        let envelope = session.get_exactly(("blobs", &digest), ANY_BLOB, bound).await?;
-        take(&mut signatures, &place, &envelope);
+        match envelope(session, entry, &subject).await {
+            Ok(Some(envelope)) => take(&mut signatures, &place, &envelope),
+            Ok(None) => {}
+            Err(error) if error.is_passing() => return Err(error),
+            // Whoever may push may leave rubbish: it vouches for nothing, and hinders nobody.
+            Err(error) => tracing::warn!(place, %error, "a signature is left out"),
+        }
     }
     Ok(signatures)
+}
+
+async fn envelope(
+    session: &Session,
+    entry: &ImageIndexEntry,
+    subject: &Digest,
+) -> Result<Option<Vec<u8>>, OciError> {
+    let Ok(digest) = Digest::new(&entry.digest) else { return Ok(None) };
+    let bound = ("the manifest of a signature", MANIFEST_BYTES);
+    let manifest = session.get_exactly(("manifests", &digest), MANIFESTS, bound).await?;
+    let layer = envelope_layer(&session.shown(), &manifest, subject.as_str())?;
+    let Some(digest) = layer.and_then(|layer| Digest::new(&layer.digest).ok()) else {
+        return Ok(None);
+    };
+    let bound = ("a signature", u64::try_from(SIGNATURES_BYTES).unwrap_or(u64::MAX));
+    session.get_exactly(("blobs", &digest), ANY_BLOB, bound).await.map(Some)
 }
 
 /// The list of referrers: the registry's own, or, where it keeps none, the one under the tag of the subject.

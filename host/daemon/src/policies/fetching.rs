@@ -111,8 +111,16 @@ impl Fetching {
                 }
                 Some((name, wish)) => {
                     self.grant(&name, &wish).await;
-                    if let Err(error) = engine.give_again(&name).await {
-                        tracing::warn!(%error, %name, "a policy could not be given again");
+                    match engine.give_again(&name).await {
+                        Ok(true) => {}
+                        // Nobody waits for it any more. A wish that came meanwhile is a new one.
+                        Ok(false) => self
+                            .wishes
+                            .lock()
+                            .retain(|other, wish| *other != name || wish.pause == FIRST_RETRY),
+                        Err(error) => {
+                            tracing::warn!(%error, %name, "a policy could not be given again");
+                        }
                     }
                 }
             }
