@@ -178,12 +178,19 @@ impl Session {
     }
 
     fn refused(&self, act: &'static str, error: &OciDistributionError) -> OciError {
-        let why = error.to_string();
-        match error {
+        let status = match error {
             OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => {
-                OciError::Denied { reference: self.shown(), why, hint: self.hint.clone() }
-            }
+            | OciDistributionError::AuthenticationFailure(_) => Some(StatusCode::UNAUTHORIZED),
+            OciDistributionError::RequestError(error) => error.status(),
+            OciDistributionError::ServerError { code, .. } => StatusCode::from_u16(*code).ok(),
+            _ => None,
+        };
+        match status {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => OciError::Denied {
+                reference: self.shown(),
+                why: error.to_string(),
+                hint: self.hint.clone(),
+            },
             _ => failed(act, &self.shown(), error),
         }
     }

@@ -19,6 +19,8 @@ use crate::progress::with_progress;
 
 /// Every Wasm file begins so.
 const MAGIC: &[u8] = b"\0asm";
+/// The bound of a signature file.
+const SIGNATURES: u64 = SIGNATURES_BYTES as u64;
 const TITLE: &str = "org.opencontainers.image.title";
 
 /// Where a module lies: `./grace.wasm`, `grace.tar`, `registry.example.com/policies/grace:1.2.0`.
@@ -106,7 +108,7 @@ impl Module {
         if !bytes.starts_with(MAGIC) {
             return Self::read_bundle(&shown, &bytes);
         }
-        let signatures = match bounded(&signature_file(path), u64::MAX) {
+        let signatures = match bounded(&signature_file(path), SIGNATURES) {
             Ok(text) => Signatures::parse(&text)?,
             Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Signatures::default()
@@ -220,7 +222,6 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 }
 
 fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
-    let limit = limit.min(COMPONENT_BYTES.saturating_mul(3)).max(SIGNATURES_BYTES as u64);
     let mut bytes = Vec::new();
     let read = File::open(path)
         .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes));
