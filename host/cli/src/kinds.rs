@@ -5,7 +5,7 @@ use std::str::FromStr;
 use tenure_core::decision::Hook;
 use tenure_core::name::ContainerId;
 use tenure_core::objects::ObjectKind;
-use tenure_core::ports::PolicyStatus;
+use tenure_core::ports::{PolicyStatus, ShadowStatus};
 
 /// So much of a container id tells it from others, as other tools show it.
 const SHORT_ID: usize = 12;
@@ -111,6 +111,22 @@ pub(crate) fn hook_name(hook: Hook) -> &'static str {
         Hook::Select => "select",
         Hook::Affinity => "affinity",
         Hook::Reclaim => "reclaim",
+    }
+}
+
+/// A time in microseconds, short.
+pub(crate) fn micros(us: u64) -> String {
+    if us < 10_000 { format!("{us}us") } else { format!("{}ms", us / 1000) }
+}
+
+/// How often a shadow answered as the decision went, of how many answers.
+pub(crate) fn agreement(shadow: &ShadowStatus) -> String {
+    let asked = shadow.agreed.saturating_add(shadow.differed);
+    match shadow.agreed.saturating_mul(1000).checked_div(asked) {
+        None => "nothing yet".to_owned(),
+        Some(share) => {
+            format!("{}.{}% of {asked}", share / 10, share % 10)
+        }
     }
 }
 

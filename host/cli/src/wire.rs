@@ -33,9 +33,27 @@ pub(crate) struct Stored<Spec, Status> {
 /// A pool.
 pub(crate) type Pool = Stored<PoolSpec, PoolStatus>;
 /// A policy.
-pub(crate) type Policy = Stored<PolicySpec, PolicyStatus>;
+pub(crate) type Policy = Stored<PolicySpec, Standing>;
 /// A reservation, which has no status.
 pub(crate) type Reservation = Stored<ReservationSpec, ()>;
+
+/// How the version of a policy that serves fares, or why none does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Standing {
+    Serves(Box<PolicyStatus>),
+    #[serde(rename_all = "camelCase")]
+    NotServed {
+        not_served: Refused,
+    },
+}
+
+/// At which stage a policy was refused, and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) stage: String,
+    pub(crate) message: String,
+}
 
 /// What is derived about a pool.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -81,6 +99,24 @@ pub(crate) struct ImportAnswer {
     #[serde(default)]
     pub(crate) events: usize,
     pub(crate) epoch: u64,
+}
+
+impl Policy {
+    /// The version that serves, if one does.
+    pub(crate) fn serving(&self) -> Option<&PolicyStatus> {
+        match &self.status {
+            Some(Standing::Serves(status)) => Some(status),
+            Some(Standing::NotServed { .. }) | None => None,
+        }
+    }
+
+    /// Stage and reason of the newest version that was not taken.
+    pub(crate) fn refused(&self) -> Option<(&str, &str)> {
+        match self.status.as_ref()? {
+            Standing::Serves(status) => Some((&status.stage, status.last_refusal.as_deref()?)),
+            Standing::NotServed { not_served } => Some((&not_served.stage, &not_served.message)),
+        }
+    }
 }
 
 impl PoolStatus {

@@ -22,6 +22,9 @@ use crate::objects::PolicySpec;
 ///
 /// No call fails: a fault is counted, recorded and answered by the built-in strategy.
 pub trait Policies: Send + Sync {
+    /// The policies as they stand at this moment. All decisions of one ADD are made by one such view, so that a swap falls
+    /// between two ADDs and never into one.
+    fn pinned(&self) -> Box<dyn Pinned + '_>;
     /// Which address, and what to keep for whom.
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer>;
     /// Which pools, in which order.
@@ -47,6 +50,27 @@ pub trait Policies: Send + Sync {
     fn decisions(&self, limit: usize) -> Vec<DecisionRecord>;
 }
 
+/// Policies of one moment; see [`Policies::pinned`].
+pub trait Pinned {
+    /// As [`Policies::affinity`].
+    fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer>;
+    /// As [`Policies::select`].
+    fn select(&self, request: &SelectRequest) -> Decided<Selection>;
+}
+
+/// A view of policies that never change, or where it does not matter.
+pub struct Unpinned<'a>(pub &'a dyn Policies);
+
+impl Pinned for Unpinned<'_> {
+    fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
+        self.0.affinity(request)
+    }
+
+    fn select(&self, request: &SelectRequest) -> Decided<Selection> {
+        self.0.select(request)
+    }
+}
+
 /// How a policy fares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,8 +93,66 @@ pub struct PolicyStatus {
     pub faults: Vec<(FaultKind, u64)>,
     /// The breaker is open: the policy is not asked for the time being.
     pub breaker_open: bool,
+    /// Where the newest version stands: `serving`, or the stage at which it was refused or taken back, in which case an
+    /// earlier one serves.
+    #[serde(default)]
+    pub stage: String,
     /// Why the newest version was not taken, if it was not.
     pub last_refusal: Option<String>,
+    /// Fuel of the version that serves; none before its first call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<FuelUse>,
+    /// Time of its calls, instance and `init` included; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Of a policy in shadow mode: how it compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// What [`PolicyStatus::stage`] says of a policy whose newest version serves.
+pub const SERVING: &str = "serving";
+
+/// Fuel of the calls of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FuelUse {
+    /// Of a call on average, `init` included.
+    pub mean: u64,
+    /// Of the most expensive call.
+    pub max: u64,
+    /// The largest share of its budget that a call of a hook used, in percent, rounded up.
+    pub max_percent: u64,
+}
+
+/// Time of the calls of a version in microseconds, to an eighth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// Half of the calls took no longer.
+    pub p50_us: u64,
+    /// Of a hundred calls one took longer.
+    pub p99_us: u64,
+    /// The longest call.
+    pub max_us: u64,
+}
+
+/// How a shadow compares with the decisions as they went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// The policy that it may replace, if its object says which.
+    pub of: Option<ObjectName>,
+    /// Share of the requests that it is asked, in percent.
+    pub percent: u8,
+    /// Answers like the one that was given.
+    pub agreed: u64,
+    /// Other answers.
+    pub differed: u64,
+    /// No opinion.
+    pub abstained: u64,
+    /// Requests that it was not asked because it was still busy with earlier ones.
+    pub dropped: u64,
 }
 
 /// Why a policy was not loaded.

@@ -49,4 +49,10 @@ pub(crate) enum Role {
         /// The runtime's folder of plugins, as seen from here: /opt/cni/bin of the node.
         folder: PathBuf,
     },
+    /// Compile a policy for the daemon that started this process: standard input to standard output.
+    #[command(hide = true)]
+    CompilePolicy {
+        /// What the daemon orders.
+        order: String,
+    },
 }

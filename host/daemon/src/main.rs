@@ -23,7 +23,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match run::run(args::Args::parse()) {
+    let args = args::Args::parse();
+    // Before anything is opened or started: it gives up all that it has.
+    if let Some(args::Role::CompilePolicy { order }) = &args.role {
+        return tenure_policy_host::compile_for_parent(order);
+    }
+    match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tenured: {error:#}");

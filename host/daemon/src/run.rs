@@ -55,7 +55,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         match args.role {
             Some(Role::Agent) => cluster::agent::serve(&config).await,
             Some(Role::Allocator) => cluster::allocator::serve(&config).await,
-            Some(Role::InstallPlugin { .. }) | None => serve(&args, &config).await,
+            Some(Role::InstallPlugin { .. } | Role::CompilePolicy { .. }) | None => {
+                serve(&args, &config).await
+            }
         }
     });
     // A policy that is being compiled, or a look that hangs, does not hold up the end.

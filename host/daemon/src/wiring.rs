@@ -9,7 +9,7 @@ use tenure_core::lease::NodeRef;
 use tenure_core::ports::Wire;
 use tenure_core::time::Clock;
 use tenure_engine::{Engine, Options, Ports};
-use tenure_policy_host::{PolicyHost, PolicyHostOptions, RingOptions};
+use tenure_policy_host::{CompileBounds, Compiler, PolicyHost, PolicyHostOptions, RingOptions};
 use tenure_store::{RedbOptions, RedbStore, Store as _};
 use tenure_witness::{KernelWitness, WireWitness};
 
@@ -21,6 +21,8 @@ use crate::policies::{Fetching, Kept};
 
 /// Memory of the decision ring: some thousand decisions of a small site, some hundred of a large one.
 const RING_BYTES: usize = 4 * 1024 * 1024;
+/// The program that runs, also after an upgrade has put another in its place: code is compiled by the wasmtime that loads it.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
@@ -76,11 +78,14 @@ pub(crate) fn build_policies(
     };
     let ring = RingOptions { bytes: RING_BYTES, ..RingOptions::default() };
     let kept = Kept::below(&config.state_dir);
+    let compiler = Compiler::Child { program: OURSELVES.into(), bounds: CompileBounds::default() };
     let options = PolicyHostOptions {
         folder,
         fetched: Some(kept.folder().to_owned()),
         trust: config.policy.trust()?,
         ring,
+        compiler,
+        state: Some(config.state_dir.clone()),
         ..PolicyHostOptions::default()
     };
     let host = Arc::new(PolicyHost::new(options, clock)?);
@@ -101,7 +106,7 @@ pub(crate) fn build_engine(
     };
     let engine = Engine::start(ports, options)?;
     for refusal in engine.install_policies()? {
-        tracing::error!(%refusal, code = refusal.code(), "a policy is not served; the built-in strategy answers for it");
+        tracing::error!(%refusal, code = refusal.code(), "the newest version of a policy is not served; the last good one, or the built-in strategy, answers for it");
     }
     Ok(engine)
 }

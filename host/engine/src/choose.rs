@@ -13,6 +13,7 @@ use tenure_core::error::Kind;
 use tenure_core::lease::StickyKey;
 use tenure_core::ledger::{For, Print, Slot, Status, Unavailable};
 use tenure_core::name::{Digest, PoolName, SpaceName};
+use tenure_core::ports::Pinned;
 
 use crate::candidates::Candidates;
 use crate::holds::Holds;
@@ -92,7 +93,9 @@ impl Choice {
             tag: 0,
             decided_by: Vec::new(),
         };
-        let wishes = choice.wishes(engine, request, &candidates, previous)?;
+        // One view of the policies for the whole ADD.
+        let policies = engine.ports.policies.pinned();
+        let wishes = choice.wishes(engine, &*policies, (request, &candidates), previous)?;
         let mut open = families;
         for wish in &wishes.list {
             if choice.grant(engine, wish, &candidates, open)? {
@@ -102,7 +105,7 @@ impl Choice {
         choice.sticky = wishes.sticky;
         choice.is_first_use = wishes.is_first_use;
         if !open.is_empty() {
-            choice.select(engine, request, (&candidates, open), ticket)?;
+            choice.select(engine, &*policies, request, (&candidates, open), ticket)?;
         }
         Ok(choice)
     }
@@ -111,8 +114,8 @@ impl Choice {
     fn wishes(
         &mut self,
         engine: &Arc<Engine>,
-        request: &AddRequest,
-        candidates: &Candidates,
+        policies: &dyn Pinned,
+        (request, candidates): (&AddRequest, &Candidates),
         previous: Vec<Previous>,
     ) -> Result<Wishes, EngineError> {
         let question = AffinityRequest {
@@ -123,7 +126,7 @@ impl Choice {
             now: engine.now().wall,
             seed: engine.seed(),
         };
-        let decided = engine.ports.policies.affinity(&question);
+        let decided = policies.affinity(&question);
         self.note(&decided.by);
         self.tag = decided.answer.tag;
         let mut wishes = Wishes::default();
@@ -203,11 +206,12 @@ impl Choice {
     fn select(
         &mut self,
         engine: &Arc<Engine>,
+        policies: &dyn Pinned,
         request: &AddRequest,
         (candidates, open): (&Candidates, Families),
         ticket: Option<Ticket>,
     ) -> Result<(), NoChoice> {
-        let decided = engine.ports.policies.select(&SelectRequest {
+        let decided = policies.select(&SelectRequest {
             holder: engine.holder(request),
             families: open,
             candidates: candidates.rows.clone(),

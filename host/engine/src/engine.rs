@@ -23,7 +23,7 @@ use crate::counters::Counters;
 use crate::ends::Ends;
 use crate::live::Lists;
 use crate::locks::AttachmentLocks;
-use crate::policies::Given;
+use crate::policies::{Given, policies_of};
 use crate::proof::Proofs;
 use crate::reclaim::Takings;
 use crate::sweep::Suspicions;
@@ -243,9 +243,9 @@ impl Engine {
             state.waiting.wake_all();
             *present = state;
         }
-        self.take_all_back();
+        self.take_back_others(&policies_of(&self.ports.store.objects()?));
         for refusal in self.install_policies()? {
-            tracing::error!(%refusal, "an imported policy is not served; the built-in strategy answers for it");
+            tracing::error!(%refusal, "the newest version of a policy is not served; what served before, or the built-in strategy, answers for it");
         }
         Ok(())
     }

@@ -74,10 +74,18 @@ impl Engine {
         self.given.lock().remove(name);
     }
 
-    /// Takes back all that the policy host has.
-    pub(crate) fn take_all_back(&self) {
+    /// Why the newest version of a policy was not taken, if it was not.
+    #[must_use]
+    pub fn policy_refusal(&self, name: &ObjectName) -> Option<PolicyRefusal> {
+        self.given.lock().get(name)?.refusal.clone()
+    }
+
+    /// Takes back what the policy host has and the store has no more. The others serve until their successors do.
+    pub(crate) fn take_back_others(&self, wanted: &[Policy]) {
         for policy in self.ports.policies.status() {
-            self.ports.policies.remove(&policy.name);
+            if !wanted.iter().any(|(name, _)| *name == policy.name) {
+                self.ports.policies.remove(&policy.name);
+            }
         }
         self.given.lock().clear();
     }

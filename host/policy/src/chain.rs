@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_core::decision::{Catalogue, FaultKind, Holder, Hook};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{PolicyMode, PolicyScope, PolicySpec};
-use tenure_core::ports::PolicyStatus;
-use tenure_core::time::Moment;
+use tenure_core::ports::{PolicyStatus, SERVING};
+use tenure_core::time::{Moment, WallMs};
 
 use crate::breaker::Breaker;
+use crate::figures::Figures;
+use crate::kept::TakenBack;
 use crate::limits::Budget;
 use crate::session::Compiled;
+use crate::shadow;
 
 /// One version of a policy, ready to serve.
 pub(crate) struct Version {
@@ -33,17 +36,31 @@ pub(crate) struct Version {
     /// What it calls itself, and its version.
     pub(crate) component: (String, String),
     pub(crate) breaker: Breaker,
+    /// What its calls cost.
+    pub(crate) figures: Figures,
 }
 
 /// An installed policy: the version that serves and what an operator wants to know of it.
+#[derive(Clone)]
 pub(crate) struct Installed {
     pub(crate) version: Arc<Version>,
     /// The version before, to go back to when this one fails soon.
     pub(crate) previous: Option<Arc<Version>>,
     pub(crate) since: Moment,
-    /// Lives on from version to version, so that rates do not jump.
+    /// The same on the clock of people, for what outlives the process.
+    pub(crate) since_wall: WallMs,
+    /// Lives on from version to version, so that rates do not jump; that of a shadow is its own, for it is judged by it.
     pub(crate) counters: Arc<Counters>,
-    pub(crate) last_refusal: Option<String>,
+    pub(crate) refused: Option<Refused>,
+    /// What shall not serve again until the object changes.
+    pub(crate) taken_back: Option<TakenBack>,
+}
+
+/// Why the newest version does not serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) stage: &'static str,
+    pub(crate) why: String,
 }
 
 /// Counted by every decision.
@@ -53,6 +70,8 @@ pub(crate) struct Counters {
     faults: [AtomicU64; FaultKind::ALL.len()],
     pub(crate) agreed: AtomicU64,
     pub(crate) differed: AtomicU64,
+    pub(crate) abstained: AtomicU64,
+    pub(crate) dropped: AtomicU64,
 }
 
 /// All installed policies. Replaced whole; readers never wait.
@@ -79,9 +98,10 @@ impl Version {
 
 impl Installed {
     /// A version that follows no other.
-    pub(crate) fn fresh(version: Arc<Version>, since: Moment) -> Self {
+    pub(crate) fn fresh(version: Arc<Version>, since: Moment, since_wall: WallMs) -> Self {
         let counters = Arc::default();
-        Self { version, previous: None, since, counters, last_refusal: None }
+        let (previous, refused, taken_back) = (None, None, None);
+        Self { version, previous, since, since_wall, counters, refused, taken_back }
     }
 
     pub(crate) fn status(&self) -> PolicyStatus {
@@ -96,19 +116,17 @@ impl Installed {
             decisions: self.counters.decisions.load(Ordering::Relaxed),
             faults: self.counters.faults(),
             breaker_open: version.breaker.is_open(),
-            last_refusal: self.last_refusal.clone(),
+            stage: self.refused.as_ref().map_or(SERVING, |refused| refused.stage).to_owned(),
+            last_refusal: self.refused.as_ref().map(|refused| refused.why.clone()),
+            fuel: version.figures.fuel(),
+            latency: version.figures.latency(),
+            shadow: shadow::status(self),
         }
     }
 
     /// The same version with a note why the newest was not taken.
-    pub(crate) fn refused(&self, why: String) -> Self {
-        Self {
-            version: self.version.clone(),
-            previous: self.previous.clone(),
-            since: self.since,
-            counters: self.counters.clone(),
-            last_refusal: Some(why),
-        }
+    pub(crate) fn refused(&self, refused: Refused) -> Self {
+        Self { refused: Some(refused), ..self.clone() }
     }
 }
 

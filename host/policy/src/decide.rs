@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tenure_core::decision::{
     AffinityAnswer, AffinityRequest, Decided, DecidedBy, FaultKind, Hook, SelectRequest, Selection,
     StepOutcome,
 };
 use tenure_core::objects::{OnFault, PolicyScope};
+use tenure_core::time::Clock;
 
+use crate::bindings::host::Level;
 use crate::chain::{Installed, Table, Version, admits_namespace, admits_pool};
+use crate::engine::Runtime;
 use crate::fault::Fault;
 use crate::guest::{Guest, View};
 use crate::host::PolicyHost;
@@ -19,6 +22,7 @@ use crate::limits::Budget;
 use crate::question::Question;
 use crate::ring::{Answer, Step};
 use crate::session::{Session, Spent};
+use crate::shadow::Job;
 use crate::{builtin, check, convert};
 
 /// A hook whose whole answer comes from one policy.
@@ -45,10 +49,19 @@ pub(crate) enum Asked<A> {
     Failed,
 }
 
+/// Where instances run.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) level: Level,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 /// The steps of a decision, as they are made.
 pub(crate) struct Trail<'h> {
     pub(crate) host: &'h PolicyHost,
-    pub(crate) table: arc_swap::Guard<Arc<Table>>,
+    /// As it stood when the ADD began.
+    table: &'h Table,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -113,27 +126,44 @@ impl Whole for AffinityRequest {
 /// Asks the chain of a hook whose whole answer comes from one policy.
 pub(crate) fn whole<R: Whole>(
     host: &PolicyHost,
+    table: &Table,
     request: &R,
     record: impl FnOnce(&R::Answer) -> (Question, Answer),
 ) -> Decided<R::Answer> {
-    let mut trail = Trail::new(host);
+    let mut trail = Trail::new(host, table);
     let (answer, by) =
         trail.first(request).unwrap_or_else(|| (request.built_in(), DecidedBy::BuiltIn));
-    trail.shadows(request, &answer);
+    let shadows = trail.chain(R::HOOK, true, |scope| request.concerns(scope));
     let (question, kept) = record(&answer);
-    let record = trail.finish(by.clone(), question, kept);
+    let record = trail.finish(by.clone(), (question, kept), shadows);
     Decided { answer, by, record }
 }
 
 // === impl Trail ===
 
 impl<'h> Trail<'h> {
-    pub(crate) fn new(host: &'h PolicyHost) -> Self {
-        Self { host, table: host.table.load(), steps: Vec::new() }
+    pub(crate) fn new(host: &'h PolicyHost, table: &'h Table) -> Self {
+        Self { host, table, steps: Vec::new() }
     }
 
-    pub(crate) fn finish(self, by: DecidedBy, question: Question, answer: Answer) -> u64 {
-        self.host.ring.push(self.host.clock.wall(), by, self.steps, question, answer)
+    /// Keeps the record, and hands it to the shadows.
+    pub(crate) fn finish(
+        self,
+        by: DecidedBy,
+        (question, answer): (Question, Answer),
+        shadows: Vec<Arc<Installed>>,
+    ) -> u64 {
+        let host = self.host;
+        // Without shadows nothing is copied.
+        let copy = (!shadows.is_empty()).then(|| (question.clone(), answer.clone()));
+        let record = host.ring.push(host.place.clock.wall(), by, self.steps, question, answer);
+        if let Some((question, answer)) = copy {
+            for shadow in shadows {
+                let (question, answer) = (question.clone(), answer.clone());
+                host.shadows.offer(Job { shadow, question, answer, record });
+            }
+        }
+        record
     }
 
     /// The policies of a chain that `concerns` lets through, in order.
@@ -165,37 +195,7 @@ impl<'h> Trail<'h> {
         self.ask(installed, R::HOOK, request.rows(), view, |session| request.ask(session, &keys))
     }
 
-    fn shadows<R: Whole>(&mut self, request: &R, answer: &R::Answer) {
-        for installed in self.chain(R::HOOK, true, |scope| request.concerns(scope)) {
-            let asked = self.ask_whole(&installed, request);
-            self.compare(&installed, asked, answer);
-        }
-    }
-
-    /// Notes in the record what a shadow would have done.
-    pub(crate) fn compare<A: PartialEq + std::fmt::Debug>(
-        &mut self,
-        installed: &Installed,
-        asked: Asked<A>,
-        answer: &A,
-    ) {
-        let note = match asked {
-            Asked::Decided(own) if own == *answer => {
-                installed.counters.agreed.fetch_add(1, Ordering::Relaxed);
-                "shadow: agrees".to_owned()
-            }
-            Asked::Decided(own) => {
-                installed.counters.differed.fetch_add(1, Ordering::Relaxed);
-                crate::guest::cut(&format!("shadow: would answer {own:?}"), 1024)
-            }
-            Asked::Abstained | Asked::Failed => return,
-        };
-        if let Some(step) = self.steps.last_mut() {
-            step.spent.log.push(note);
-        }
-    }
-
-    /// Asks one policy and writes its step. Counts, and tells the breaker.
+    /// Asks one policy and writes its step. A version that fails again and again gives way to the one before it.
     pub(crate) fn ask<A>(
         &mut self,
         installed: &Arc<Installed>,
@@ -204,67 +204,89 @@ impl<'h> Trail<'h> {
         view: View,
         call: impl FnOnce(&mut Session<'_>) -> Result<Option<A>, Fault>,
     ) -> Asked<A> {
-        let version = &installed.version;
-        if !version.breaker.admits(self.host.clock.now()) {
-            self.step(version, StepOutcome::Skipped, 0, Spent::default());
-            return Asked::Failed;
+        let (asked, step, opened) = ask(&self.host.place, installed, hook, rows, view, call);
+        self.steps.push(step);
+        if let Some(cause) = opened {
+            self.host.roll_back(installed, &cause);
         }
-        let begun = Instant::now();
-        let budget = version.budget(hook);
-        let (result, spent) = run(self.host, version, &budget, rows, view, call);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        installed.counters.decisions.fetch_add(1, Ordering::Relaxed);
-        let (outcome, asked) = match result {
-            Ok(Some(answer)) => (StepOutcome::Decided, Asked::Decided(answer)),
-            Ok(None) => (StepOutcome::Abstained, Asked::Abstained),
-            Err(fault) => {
-                self.faulted(installed, hook, &fault);
-                (StepOutcome::Fault { kind: fault.kind, message: fault.message }, Asked::Failed)
-            }
-        };
-        if !matches!(asked, Asked::Failed) {
-            version.breaker.succeeded();
-        }
-        self.step(version, outcome, micros, spent);
         asked
     }
+}
 
-    fn faulted(&self, installed: &Arc<Installed>, hook: Hook, fault: &Fault) {
-        let version = &installed.version;
-        installed.counters.count_fault(fault.kind);
-        let (policy, kind) = (version.name.as_str(), fault.kind.as_str());
-        tracing::warn!(policy, kind, ?hook, "policy fault: {}", fault.message);
-        // An error of its own is an answer ("I cannot decide"), not a defect that rest would cure.
-        if fault.kind == FaultKind::PolicyError {
-            version.breaker.succeeded();
-        } else if version.breaker.failed(self.host.clock.now()) {
-            tracing::error!(policy, "policy breaker opened: the built-in strategy answers for it");
-            self.host.roll_back(installed, &fault.message);
-        }
+/// Asks one policy. Counts, and tells the breaker; if that opened it, the cause comes last.
+pub(crate) fn ask<A>(
+    place: &Place,
+    installed: &Arc<Installed>,
+    hook: Hook,
+    rows: usize,
+    view: View,
+    call: impl FnOnce(&mut Session<'_>) -> Result<Option<A>, Fault>,
+) -> (Asked<A>, Step, Option<String>) {
+    let version = &installed.version;
+    if !version.breaker.admits(place.clock.now()) {
+        let step = step(version, StepOutcome::Skipped, Duration::ZERO, Spent::default());
+        return (Asked::Failed, step, None);
     }
+    let begun = Instant::now();
+    let budget = version.budget(hook);
+    let (result, spent) = run(place, version, &budget, rows, view, call);
+    let took = begun.elapsed();
+    installed.counters.decisions.fetch_add(1, Ordering::Relaxed);
+    version.figures.count(spent.fuel, spent.share, took);
+    let mut opened = None;
+    let (outcome, asked) = match result {
+        Ok(Some(answer)) => (StepOutcome::Decided, Asked::Decided(answer)),
+        Ok(None) => (StepOutcome::Abstained, Asked::Abstained),
+        Err(fault) => {
+            opened = faulted(place, installed, hook, &fault).then(|| fault.message.clone());
+            (StepOutcome::Fault { kind: fault.kind, message: fault.message }, Asked::Failed)
+        }
+    };
+    if !matches!(asked, Asked::Failed) {
+        version.breaker.succeeded();
+    }
+    (asked, step(version, outcome, took, spent), opened)
+}
 
-    fn step(&mut self, version: &Version, outcome: StepOutcome, micros: u64, spent: Spent) {
-        self.steps.push(Step {
-            policy: version.name.clone(),
-            digest: version.compiled.digest.clone(),
-            outcome,
-            micros,
-            spent,
-        });
+/// True if it was one fault too many.
+fn faulted(place: &Place, installed: &Installed, hook: Hook, fault: &Fault) -> bool {
+    let version = &installed.version;
+    installed.counters.count_fault(fault.kind);
+    let (policy, kind) = (version.name.as_str(), fault.kind.as_str());
+    tracing::warn!(policy, kind, ?hook, "policy fault: {}", fault.message);
+    // An error of its own is an answer ("I cannot decide"), not a defect that rest would cure.
+    if fault.kind == FaultKind::PolicyError {
+        version.breaker.succeeded();
+        return false;
+    }
+    let opened = version.breaker.failed(place.clock.now());
+    if opened {
+        tracing::error!(policy, "policy breaker opened: it is not asked for a while");
+    }
+    opened
+}
+
+fn step(version: &Version, outcome: StepOutcome, took: Duration, spent: Spent) -> Step {
+    Step {
+        policy: version.name.clone(),
+        digest: version.compiled.digest.clone(),
+        outcome,
+        micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        spent,
     }
 }
 
 /// A fresh instance, `init`, the hook, and the end of the instance.
 pub(crate) fn run<A>(
-    host: &PolicyHost,
+    place: &Place,
     version: &Version,
     budget: &Budget,
     rows: usize,
     view: View,
     call: impl FnOnce(&mut Session<'_>) -> Result<A, Fault>,
 ) -> (Result<A, Fault>, Spent) {
-    let guest = Guest::new(version.name.clone(), view, host.level, *budget);
-    let mut session = match Session::open(&host.runtime, &version.compiled, guest, budget) {
+    let guest = Guest::new(version.name.clone(), view, place.level, *budget);
+    let mut session = match Session::open(&place.runtime, &version.compiled, guest, budget) {
         Ok(session) => session,
         Err(fault) => return (Err(fault), Spent::default()),
     };

@@ -142,6 +142,13 @@ fn best_engine(slots: u32, options: &EngineOptions) -> Result<(Engine, Layout), 
     Err(last.map_or(PolicyHostError::NoLayout, PolicyHostError::engine))
 }
 
+/// An engine that compiles for others of this layout and holds no memory for instances.
+pub(crate) fn compiling_engine(layout: Layout) -> wasmtime::Result<Engine> {
+    let mut config = config(1, layout);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
 fn config(slots: u32, layout: Layout) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);

@@ -16,6 +16,8 @@ use crate::limits::{COMPONENT_BYTES, SETTINGS_BYTES};
 pub const FETCH: &str = "fetching the component";
 /// The stage at which signatures are asked for.
 pub const TRUST: &str = "checking the trust";
+/// The stage of a version that was taken back.
+pub(crate) const TAKEN_BACK: &str = "serving on probation";
 
 /// An act of the policy host that failed. Faults of a policy at work are no errors: they are
 /// answered by the built-in strategy and counted.
@@ -31,6 +33,9 @@ pub enum PolicyHostError {
     /// The thread that measures deadlines could not be started.
     #[error("the thread that measures the deadlines of policies cannot start")]
     Ticker(#[source] std::io::Error),
+    /// The thread on which shadows are asked could not be started.
+    #[error("the thread of the policies in shadow mode cannot start")]
+    Thread(#[source] std::io::Error),
 
     /// `bundled` names no file in the policy folder.
     #[error("there is no shipped policy {name:?}; {}", shipped_hint(.folder, .shipped))]
@@ -161,6 +166,9 @@ pub enum PolicyHostError {
     /// It refused in `init` what it had just accepted.
     #[error("`init` refuses settings that its schema and `validate-settings` accept: {}; this is a defect of the policy", .0.join("; "))]
     SettingsLie(Vec<String>),
+    /// The breaker took back this very version.
+    #[error("{0}; it serves again when the object or its component changes")]
+    TakenBack(String),
     /// A synthetic request made it fail.
     #[error("a {} request with {rows} row(s) failed: {} ({})", hook_name(*.hook), .fault.message, .fault.kind.as_str())]
     Smoke {
@@ -193,7 +201,9 @@ impl PolicyHostError {
     #[must_use]
     pub fn stage(&self) -> &'static str {
         match self {
-            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => "starting the engine",
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) | Self::Thread(_) => {
+                "starting the engine"
+            }
             Self::NotShipped { .. }
             | Self::Read { .. }
             | Self::NotAFile { .. }
@@ -214,6 +224,7 @@ impl PolicyHostError {
                 "checking the settings"
             }
             Self::Smoke { .. } => "trying its hooks",
+            Self::TakenBack(_) => TAKEN_BACK,
         }
     }
 
@@ -228,14 +239,14 @@ impl PolicyHostError {
 impl Coded for PolicyHostError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => "POLICY_ENGINE",
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) | Self::Thread(_) => "POLICY_ENGINE",
             _ => "POLICY_REFUSED",
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) => Kind::Operator,
+            Self::Engine(_) | Self::NoLayout | Self::Ticker(_) | Self::Thread(_) => Kind::Operator,
             _ => Kind::Invalid,
         }
     }

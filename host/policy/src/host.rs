@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -13,22 +12,23 @@ use tenure_core::decision::{
 };
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::PolicySpec;
-use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+use tenure_core::ports::{Pinned, Policies, PolicyRefusal, PolicyStatus};
 use tenure_core::time::Clock;
 use tenure_trust::Trust;
 
 use crate::bindings::host::Level;
-use crate::chain::{Counters, Installed, Table, Version};
+use crate::chain::{Installed, Table};
+use crate::compile::{Code, Compiler};
+use crate::decide::Place;
 use crate::engine::{EngineOptions, Layout, Runtime};
 use crate::error::PolicyHostError;
+use crate::kept::Keeper;
 use crate::question::Question;
 use crate::ring::{Answer, Ring, RingOptions};
 use crate::session::Compiled;
+use crate::shadow::Lane;
 use crate::source::Folders;
 use crate::{decide, load, reclaim};
-
-/// A breaker that opens so soon after a swap says that the new version is to blame.
-const ON_PROBATION: Duration = Duration::from_secs(10 * 60);
 
 /// Settings of the host.
 #[derive(Debug, Clone)]
@@ -45,6 +45,11 @@ pub struct PolicyHostOptions {
     pub engine: EngineOptions,
     /// The lowest level of policy logs that is kept.
     pub log_level: tracing::Level,
+    /// Who compiles components.
+    pub compiler: Compiler,
+    /// A folder of this host alone, for compiled code and for the versions that served last. Without it every start
+    /// compiles anew, and a component that is gone by then is not served.
+    pub state: Option<PathBuf>,
 }
 
 /// How often a shadow policy would have answered as the decision went, and how often not.
@@ -64,17 +69,23 @@ pub struct ShadowCount {
 /// install that fails changes nothing; decisions never wait for an install.
 /// *Assumes*: its methods are called where blocking is allowed.
 pub struct PolicyHost {
-    pub(crate) runtime: Runtime,
+    pub(crate) place: Place,
     pub(crate) folders: Folders,
     pub(crate) trust: Option<Trust>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) level: Level,
-    pub(crate) ring: Ring,
-    pub(crate) table: ArcSwap<Table>,
-    /// A compilation runs.
-    pub(crate) compiling: Arc<AtomicBool>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    /// What served last, on disk; none without a state folder.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+    pub(crate) shadows: Lane,
+    pub(crate) code: Code,
     /// Serialises installs and removals; decisions and roll-backs never take it.
-    admin: Mutex<()>,
+    pub(crate) admin: Mutex<()>,
+}
+
+/// The policies of one moment.
+struct View<'h> {
+    host: &'h PolicyHost,
+    table: Arc<Table>,
 }
 
 impl Default for PolicyHostOptions {
@@ -86,6 +97,8 @@ impl Default for PolicyHostOptions {
             ring: RingOptions::default(),
             engine: EngineOptions::default(),
             log_level: tracing::Level::INFO,
+            compiler: Compiler::Thread,
+            state: None,
         }
     }
 }
@@ -99,23 +112,22 @@ impl PolicyHost {
     /// [`PolicyHostError::Engine`] and [`PolicyHostError::Ticker`]: the machine gives neither
     /// address space nor a thread.
     pub fn new(options: PolicyHostOptions, clock: Arc<dyn Clock>) -> Result<Self, PolicyHostError> {
-        Ok(Self {
-            runtime: Runtime::new(&options.engine)?,
-            folders: Folders { shipped: options.folder, fetched: options.fetched },
-            trust: options.trust,
-            clock,
-            level: level(options.log_level),
-            ring: Ring::new(options.ring),
-            table: ArcSwap::default(),
-            compiling: Arc::default(),
-            admin: Mutex::new(()),
-        })
+        let runtime = Arc::new(Runtime::new(&options.engine)?);
+        let state = options.state.as_deref();
+        let code = Code::new(options.compiler, state, &runtime.engine);
+        let place = Place { runtime, level: level(options.log_level), clock };
+        let (ring, table) = (Arc::new(Ring::new(options.ring)), Arc::default());
+        let shadows = Lane::start(place.clone(), ring.clone()).map_err(PolicyHostError::Thread)?;
+        let keeper = Keeper::open(state, &table);
+        let folders = Folders { shipped: options.folder, fetched: options.fetched };
+        let (trust, admin) = (options.trust, Mutex::new(()));
+        Ok(Self { place, folders, trust, ring, table, keeper, shadows, code, admin })
     }
 
     /// How instances get their memory on this machine.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        self.runtime.layout
+        self.place.runtime.layout
     }
 
     /// One entry per policy in shadow mode.
@@ -138,66 +150,36 @@ impl PolicyHost {
         all.find(|compiled| compiled.digest == *digest).cloned()
     }
 
-    /// Returns to the version before `failed`, if that one came just now and nobody has changed it since.
-    pub(crate) fn roll_back(&self, failed: &Arc<Installed>, cause: &str) {
-        let now = self.clock.now();
-        let Some(previous) = &failed.previous else { return };
-        if now.since(failed.since) > ON_PROBATION {
-            return;
-        }
-        let name = &failed.version.name;
-        let digest = &failed.version.compiled.digest;
-        let why = format!("{digest} was taken back after repeated faults, the last: {cause}");
-        self.table.rcu(|table| {
-            if !table.get(name).is_some_and(|present| Arc::ptr_eq(present, failed)) {
-                return table.clone();
-            }
-            Arc::new(table.with(Installed {
-                version: previous.clone(),
-                previous: None,
-                since: now,
-                counters: failed.counters.clone(),
-                last_refusal: Some(why.clone()),
-            }))
-        });
-        tracing::error!(policy = name.as_str(), to = previous.compiled.digest.as_str(), "{why}");
-    }
-
-    fn swap_in(&self, version: Arc<Version>) {
-        let now = self.clock.now();
-        self.table.rcu(|table| {
-            let present = table.get(&version.name);
-            table.with(Installed {
-                version: version.clone(),
-                previous: present.and_then(|present| last_good(present)),
-                since: now,
-                counters: present.map_or_else(Arc::<Counters>::default, |p| p.counters.clone()),
-                last_refusal: None,
-            })
-        });
-    }
-
-    fn note_refusal(&self, name: &ObjectName, refusal: &PolicyRefusal) {
-        self.table.rcu(|table| match table.get(name) {
-            Some(present) => Arc::new(table.with(present.refused(refusal.to_string()))),
-            None => table.clone(),
-        });
-    }
-
-    fn status_of(&self, name: &ObjectName) -> Option<PolicyStatus> {
+    pub(crate) fn status_of(&self, name: &ObjectName) -> Option<PolicyStatus> {
         self.table.load().get(name).map(|installed| installed.status())
     }
 }
 
-impl Policies for PolicyHost {
+impl Pinned for View<'_> {
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
         let question = || Question::Affinity(Arc::new(request.clone()));
-        decide::whole(self, request, |answer| (question(), Answer::Affinity(answer.clone())))
+        let record = |answer: &AffinityAnswer| (question(), Answer::Affinity(answer.clone()));
+        decide::whole(self.host, &self.table, request, record)
     }
 
     fn select(&self, request: &SelectRequest) -> Decided<Selection> {
         let question = || Question::Select(Arc::new(request.clone()));
-        decide::whole(self, request, |answer| (question(), Answer::Select(answer.clone())))
+        let record = |answer: &Selection| (question(), Answer::Select(answer.clone()));
+        decide::whole(self.host, &self.table, request, record)
+    }
+}
+
+impl Policies for PolicyHost {
+    fn pinned(&self) -> Box<dyn Pinned + '_> {
+        Box::new(View { host: self, table: self.table.load_full() })
+    }
+
+    fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
+        self.pinned().affinity(request)
+    }
+
+    fn select(&self, request: &SelectRequest) -> Decided<Selection> {
+        self.pinned().select(request)
     }
 
     fn reclaim(&self, request: &ReclaimRequest) -> Decided<Vec<Verdict>> {
@@ -206,31 +188,20 @@ impl Policies for PolicyHost {
 
     fn check(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
         let _one_at_a_time = self.admin.lock();
-        let version = load::load(self, name, spec).map_err(|error| error.refusal(name))?;
-        Ok(Installed::fresh(Arc::new(version), self.clock.now()).status())
+        let loaded = load::load(self, name, spec).map_err(|error| error.refusal(name))?;
+        let (now, wall) = (self.place.clock.now(), self.place.clock.wall());
+        Ok(Installed::fresh(Arc::new(loaded.version), now, wall).status())
     }
 
     fn install(&self, name: &ObjectName, spec: &PolicySpec) -> Result<PolicyStatus, PolicyRefusal> {
         let _one_at_a_time = self.admin.lock();
-        let version = load::load(self, name, spec).map_err(|error| {
-            let refusal = error.refusal(name);
-            tracing::warn!(policy = name.as_str(), "{refusal}");
-            self.note_refusal(name, &refusal);
-            refusal
-        })?;
-        let digest = version.compiled.digest.as_str().to_owned();
-        tracing::info!(policy = name.as_str(), digest, "policy serves");
-        let version = Arc::new(version);
-        self.swap_in(version.clone());
-        // A roll-back may have been faster; then the table has another truth, and this is it.
-        Ok(self
-            .status_of(name)
-            .unwrap_or_else(|| Installed::fresh(version, self.clock.now()).status()))
+        self.install_version(name, spec)
     }
 
     fn remove(&self, name: &ObjectName) {
         let _one_at_a_time = self.admin.lock();
         self.table.rcu(|table| table.without(name));
+        self.note(name, None);
     }
 
     fn status(&self) -> Vec<PolicyStatus> {
@@ -239,15 +210,6 @@ impl Policies for PolicyHost {
 
     fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
         self.ring.newest(limit)
-    }
-}
-
-/// What to return to: the present version, or the one before it if the present one is failing.
-fn last_good(present: &Installed) -> Option<Arc<Version>> {
-    if present.version.breaker.is_open() {
-        present.previous.clone()
-    } else {
-        Some(present.version.clone())
     }
 }
 

@@ -6,23 +6,20 @@
 //!   schema, validate-settings, init, describe again -> smoke requests -> (the host swaps)
 //! ```
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use tenure_core::decision::Hook;
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::PolicySpec;
-use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use crate::bindings::lifecycle_types::Description;
 use crate::bindings::types::FieldError;
 use crate::breaker::Breaker;
 use crate::chain::Version;
 use crate::error::PolicyHostError;
+use crate::figures::Figures;
 use crate::guest::{Guest, View};
 use crate::host::PolicyHost;
 use crate::limits::{Budget, SETTINGS_BYTES};
@@ -30,8 +27,6 @@ use crate::outline::Outline;
 use crate::session::{Compiled, Session};
 use crate::{settings, smoke, source, trust};
 
-/// How long a compilation may take; the largest component takes some 10 s.
-const COMPILE_TIME: Duration = Duration::from_secs(60);
 /// How long a trial may take: on a busy machine, and with everything cold.
 pub(crate) const TRIAL_TIME: Duration = Duration::from_secs(2);
 /// Most attributes that a policy may ask for.
@@ -48,7 +43,15 @@ const KEY_SOURCES: [&str; 6] = [
     "cni.args/",
 ];
 
-type Loaded<T> = Result<T, PolicyHostError>;
+type Result<T> = std::result::Result<T, PolicyHostError>;
+
+/// A version that may serve, and its component.
+pub(crate) struct Loaded {
+    pub(crate) version: Version,
+    pub(crate) component: Vec<u8>,
+    /// What lay beside it.
+    pub(crate) signatures: Vec<u8>,
+}
 
 /// What the trial instance said.
 struct Trial {
@@ -57,9 +60,20 @@ struct Trial {
 }
 
 /// Takes a policy through the pipeline.
-pub(crate) fn load(host: &PolicyHost, name: &ObjectName, spec: &PolicySpec) -> Loaded<Version> {
-    Budget::of(&spec.limits, Hook::Select).map_err(PolicyHostError::Limits)?;
-    let compiled = compiled(host, spec)?;
+pub(crate) fn load(host: &PolicyHost, name: &ObjectName, spec: &PolicySpec) -> Result<Loaded> {
+    check_figures(spec)?;
+    load_from(host, name, spec, source::read(&host.folders, spec)?)
+}
+
+/// The same from bytes that were read.
+pub(crate) fn load_from(
+    host: &PolicyHost,
+    name: &ObjectName,
+    spec: &PolicySpec,
+    (path, component): (PathBuf, Vec<u8>),
+) -> Result<Loaded> {
+    check_figures(spec)?;
+    let compiled = compiled_from(host, spec, (&path, &component))?;
     let hooks = hooks(spec, &compiled)?;
     let settings = spec.settings.to_string();
     if settings.len() > SETTINGS_BYTES {
@@ -75,28 +89,50 @@ pub(crate) fn load(host: &PolicyHost, name: &ObjectName, spec: &PolicySpec) -> L
         hooks,
         component: (trial.description.name, trial.description.version),
         breaker: Breaker::default(),
+        figures: Figures::default(),
     };
     smoke::test(host, &version)?;
-    Ok(version)
+    Ok(Loaded { version, component, signatures: trust::beside(&path) })
+}
+
+/// Figures that can be judged without the component.
+fn check_figures(spec: &PolicySpec) -> Result<()> {
+    Budget::of(&spec.limits, Hook::Select).map_err(PolicyHostError::Limits)?;
+    match &spec.shadow {
+        Some(shadow) if !(1..=100).contains(&shadow.percent) => Err(PolicyHostError::Limits(
+            format!("spec.shadow.percent is {}; it must lie between 1 and 100", shadow.percent),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The component of a policy as far as it is compiled.
+pub(crate) fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Result<Arc<Compiled>> {
+    let (path, bytes) = source::read(&host.folders, spec)?;
+    compiled_from(host, spec, (&path, &bytes))
 }
 
 /// Policies of one digest share the compiled code.
-pub(crate) fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Loaded<Arc<Compiled>> {
-    let (path, bytes) = source::read(&host.folders, spec)?;
-    let found = Digest::of(&bytes);
+fn compiled_from(
+    host: &PolicyHost,
+    spec: &PolicySpec,
+    (path, bytes): (&Path, &[u8]),
+) -> Result<Arc<Compiled>> {
+    let found = Digest::of(bytes);
     if let Some(wanted) = spec.digest.clone().filter(|wanted| *wanted != found) {
         return Err(PolicyHostError::Digest { found, wanted });
     }
     // Also of what is compiled already: it may have come from a source that needs no signature.
-    trust::check(host.trust.as_ref(), (&spec.source, &path), &found)?;
+    trust::check(host.trust.as_ref(), (&spec.source, path), &found)?;
     if let Some(compiled) = host.compiled(&found) {
         return Ok(compiled);
     }
-    let outline = Outline::read(&bytes)?;
+    let outline = Outline::read(bytes)?;
     outline.check_imports()?;
     let hooks = outline.hooks()?;
-    let component = compile(&host.runtime.engine, bytes, &host.compiling)?;
+    let component = host.code.component(&host.place.runtime, &found, bytes)?;
     let pre = host
+        .place
         .runtime
         .linker
         .instantiate_pre(&component)
@@ -104,35 +140,7 @@ pub(crate) fn compiled(host: &PolicyHost, spec: &PolicySpec) -> Loaded<Arc<Compi
     Compiled::new(found, hooks, pre).map(Arc::new)
 }
 
-/// On a thread of its own, because a compilation cannot be interrupted. One that never ends keeps
-/// its thread, and `busy` makes sure that it is the only one.
-fn compile(engine: &Engine, bytes: Vec<u8>, busy: &Arc<AtomicBool>) -> Loaded<Component> {
-    let failed = |why: String| PolicyHostError::Compile(why);
-    if busy.swap(true, Ordering::AcqRel) {
-        return Err(failed("an earlier compilation still runs; try again later".to_owned()));
-    }
-    let (done, result) = mpsc::sync_channel(1);
-    let (engine, flag) = (engine.clone(), busy.clone());
-    let work = move || {
-        let compiled = catch_unwind(AssertUnwindSafe(|| Component::new(&engine, &bytes)));
-        // First, because whoever gets the result may compile again at once.
-        flag.store(false, Ordering::Release);
-        // The receiver may have given up.
-        let _ = done.send(compiled);
-    };
-    if let Err(error) = std::thread::Builder::new().name("policy-compile".into()).spawn(work) {
-        busy.store(false, Ordering::Release);
-        return Err(failed(format!("no thread for the compiler: {error}")));
-    }
-    match result.recv_timeout(COMPILE_TIME) {
-        Ok(Ok(Ok(component))) => Ok(component),
-        Ok(Ok(Err(error))) => Err(failed(format!("it is not valid: {error:#}"))),
-        Ok(Err(_)) => Err(failed("the compiler panicked; report the component".to_owned())),
-        Err(_) => Err(failed(format!("the compiler did not end within {COMPILE_TIME:?}"))),
-    }
-}
-
-fn hooks(spec: &PolicySpec, compiled: &Compiled) -> Loaded<Vec<Hook>> {
+fn hooks(spec: &PolicySpec, compiled: &Compiled) -> Result<Vec<Hook>> {
     if let Some(wanted) = spec.hooks.iter().find(|hook| !compiled.hooks.contains(hook)) {
         let exported = compiled.hooks.clone();
         return Err(PolicyHostError::HookMissing { wanted: *wanted, exported });
@@ -148,10 +156,10 @@ fn try_out(
     spec: &PolicySpec,
     compiled: &Compiled,
     text: &str,
-) -> Loaded<Trial> {
+) -> Result<Trial> {
     let budget = trial_budget(spec)?;
-    let guest = Guest::new(name.clone(), View::default(), host.level, budget);
-    let mut session = Session::open(&host.runtime, compiled, guest, &budget)?;
+    let guest = Guest::new(name.clone(), View::default(), host.place.level, budget);
+    let mut session = Session::open(&host.place.runtime, compiled, guest, &budget)?;
     session.check_shapes()?;
     let description = session.describe()?;
     check_names(&description)?;
@@ -171,7 +179,7 @@ fn try_out(
 }
 
 /// The budget of an instance that decides nothing.
-pub(crate) fn trial_budget(spec: &PolicySpec) -> Loaded<Budget> {
+pub(crate) fn trial_budget(spec: &PolicySpec) -> Result<Budget> {
     let budget = Budget::of(&spec.limits, Hook::Select).map_err(PolicyHostError::Limits)?;
     Ok(Budget { deadline: TRIAL_TIME, ..budget })
 }
@@ -181,7 +189,7 @@ fn lines(errors: &[FieldError]) -> Vec<String> {
     told.map(|error| settings::line(&error.path, &error.message)).collect()
 }
 
-pub(crate) fn check_names(description: &Description) -> Loaded<()> {
+pub(crate) fn check_names(description: &Description) -> Result<()> {
     for (what, text) in [("name", &description.name), ("version", &description.version)] {
         if !(1..=NAME_BYTES).contains(&text.len()) || text.chars().any(char::is_control) {
             return Err(PolicyHostError::Description(format!(
@@ -194,7 +202,7 @@ pub(crate) fn check_names(description: &Description) -> Loaded<()> {
 }
 
 /// A misspelt source would be a policy that silently sees nothing.
-fn check_keys(keys: &[String]) -> Loaded<()> {
+fn check_keys(keys: &[String]) -> Result<()> {
     if keys.len() > KEYS {
         let why = format!("it asks for {} attributes, at most {KEYS}", keys.len());
         return Err(PolicyHostError::Description(why));

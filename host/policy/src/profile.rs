@@ -90,8 +90,9 @@ fn count(shares: &mut BTreeMap<String, (u64, u64)>, stack: &[String], weight: u6
 /// Fuel of both parts, with enough of it.
 fn used(host: &PolicyHost, version: &Version, question: &Question, ample: &Budget) -> (u64, u64) {
     let budget = Budget { deadline: TRIAL_TIME, ..*ample };
-    let guest = Guest::new(version.name.clone(), view(version, question), host.level, budget);
-    let Ok(mut session) = Session::open(&host.runtime, &version.compiled, guest, &budget) else {
+    let guest = Guest::new(version.name.clone(), view(version, question), host.place.level, budget);
+    let Ok(mut session) = Session::open(&host.place.runtime, &version.compiled, guest, &budget)
+    else {
         return (0, 0);
     };
     if !matches!(session.init(&version.settings), Ok(Ok(()))) {
@@ -115,9 +116,9 @@ fn stack(
     let ample = Budget { deadline: TRIAL_TIME, ..version.budget(question.hook()) };
     let first = if part == Part::Init { fuel } else { ample.fuel };
     let budget = Budget { fuel: first, ..ample };
-    let guest = Guest::new(version.name.clone(), view(version, question), host.level, budget);
+    let guest = Guest::new(version.name.clone(), view(version, question), host.place.level, budget);
     let ended = (|| -> Result<(), Fault> {
-        let mut session = Session::open(&host.runtime, &version.compiled, guest, &budget)?;
+        let mut session = Session::open(&host.place.runtime, &version.compiled, guest, &budget)?;
         let refused = session.init(&version.settings)?.is_err();
         if refused || part == Part::Init {
             return Ok(());

@@ -58,6 +58,15 @@ impl Question {
         }
     }
 
+    /// Its randomness.
+    pub(crate) fn seed(&self) -> u64 {
+        match self {
+            Self::Select(request) => request.seed,
+            Self::Affinity(request) => request.seed,
+            Self::Reclaim(request) => request.seed,
+        }
+    }
+
     /// Rows of its input: candidates, earlier addresses or leases. Fuel is given by them.
     #[must_use]
     pub fn rows(&self) -> usize {

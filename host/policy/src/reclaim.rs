@@ -9,12 +9,15 @@ use tenure_core::decision::{
 use tenure_core::objects::{OnFault, PolicyScope};
 
 use crate::chain::{Installed, admits_namespace, admits_pool};
-use crate::decide::{Asked, Trail, decided_by};
+use crate::decide::{self, Asked, Place, Trail, decided_by};
 use crate::guest::View;
 use crate::host::PolicyHost;
 use crate::question::Question;
-use crate::ring::Answer;
+use crate::ring::{Answer, Step};
 use crate::{builtin, check, convert};
+
+/// One per row that was asked about; none where there is no opinion.
+pub(crate) type Opinions = Vec<Option<Verdict>>;
 
 /// What is known of one row so far.
 #[derive(Clone, Copy)]
@@ -30,7 +33,8 @@ enum Row {
 /// Asks the chain.
 pub(crate) fn reclaim(host: &PolicyHost, request: &ReclaimRequest) -> Decided<Vec<Verdict>> {
     let request = Arc::new(request.clone());
-    let mut trail = Trail::new(host);
+    let table = host.table.load();
+    let mut trail = Trail::new(host, &table);
     let mut rows = vec![Row::Open; request.leases.len()];
     let mut by = DecidedBy::BuiltIn;
     for installed in trail.chain(Hook::Reclaim, false, |_| true) {
@@ -46,9 +50,9 @@ pub(crate) fn reclaim(host: &PolicyHost, request: &ReclaimRequest) -> Decided<Ve
     }
     let answer: Vec<Verdict> =
         rows.iter().zip(&request.leases).map(|(row, lease)| row.verdict(lease)).collect();
-    shadows(&mut trail, &request, &answer);
-    let record =
-        trail.finish(by.clone(), Question::Reclaim(request), Answer::Reclaim(answer.clone()));
+    let shadows = trail.chain(Hook::Reclaim, true, |_| true);
+    let kept = (Question::Reclaim(request), Answer::Reclaim(answer.clone()));
+    let record = trail.finish(by.clone(), kept, shadows);
     Decided { answer, by, record }
 }
 
@@ -57,15 +61,19 @@ fn ask(
     installed: &Arc<Installed>,
     request: &Arc<ReclaimRequest>,
     rows: &Arc<[usize]>,
-) -> Asked<Vec<Option<Verdict>>> {
-    let view = View {
-        catalogue: request.catalogue.clone(),
-        keys: installed.version.keys.clone(),
-        leases: Some((request.clone(), rows.clone())),
-    };
+) -> Asked<Opinions> {
+    let view = view(installed, request, rows);
     trail.ask(installed, Hook::Reclaim, rows.len(), view, |session| {
         check::verdicts(rows.len(), session.reclaim(&convert::reclaim(request, rows))?)
     })
+}
+
+fn view(installed: &Installed, request: &Arc<ReclaimRequest>, rows: &Arc<[usize]>) -> View {
+    View {
+        catalogue: request.catalogue.clone(),
+        keys: installed.version.keys.clone(),
+        leases: Some((request.clone(), rows.clone())),
+    }
 }
 
 /// The rows that a policy is asked about: not yet judged, in its scope, at most as many as it may get.
@@ -82,12 +90,7 @@ fn open_rows(request: &ReclaimRequest, rows: &[Row], scope: &PolicyScope) -> Arc
 }
 
 /// Writes one policy's outcome into the rows. True if it judged any.
-fn apply(
-    rows: &mut [Row],
-    asked: &[usize],
-    outcome: Asked<Vec<Option<Verdict>>>,
-    on_fault: OnFault,
-) -> bool {
+fn apply(rows: &mut [Row], asked: &[usize], outcome: Asked<Opinions>, on_fault: OnFault) -> bool {
     let mut decided = false;
     let mut write = |at: &usize, to: Row| {
         if let Some(row) = rows.get_mut(*at) {
@@ -111,25 +114,32 @@ fn apply(
     decided
 }
 
-/// Shadows judge all rows of their scope; only those are compared.
-fn shadows(trail: &mut Trail<'_>, request: &Arc<ReclaimRequest>, answer: &[Verdict]) {
+/// What a shadow said, and what was answered to the rows that it has an opinion on. It judges all rows of its scope; none
+/// if there are none.
+pub(crate) fn as_shadow(
+    place: &Place,
+    shadow: &Arc<Installed>,
+    request: &Arc<ReclaimRequest>,
+    answer: &[Verdict],
+) -> Option<(Asked<Opinions>, Step, Opinions)> {
     let open = vec![Row::Open; request.leases.len()];
-    for installed in trail.chain(Hook::Reclaim, true, |_| true) {
-        let rows = open_rows(request, &open, &installed.version.spec.scope);
-        if rows.is_empty() {
-            continue;
-        }
-        let asked = ask(trail, &installed, request, &rows);
-        let ours: Vec<Option<Verdict>> = match &asked {
-            Asked::Decided(theirs) => rows
-                .iter()
-                .zip(theirs)
-                .map(|(at, their)| their.and_then(|_| answer.get(*at).copied()))
-                .collect(),
-            Asked::Abstained | Asked::Failed => Vec::new(),
-        };
-        trail.compare(&installed, asked, &ours);
+    let rows = open_rows(request, &open, &shadow.version.spec.scope);
+    if rows.is_empty() {
+        return None;
     }
+    let view = view(shadow, request, &rows);
+    let (asked, step, _) = decide::ask(place, shadow, Hook::Reclaim, rows.len(), view, |session| {
+        check::verdicts(rows.len(), session.reclaim(&convert::reclaim(request, &rows))?)
+    });
+    let ours = match &asked {
+        Asked::Decided(theirs) => rows
+            .iter()
+            .zip(theirs)
+            .map(|(at, their)| their.and_then(|_| answer.get(*at).copied()))
+            .collect(),
+        Asked::Abstained | Asked::Failed => Vec::new(),
+    };
+    Some((asked, step, ours))
 }
 
 // === impl Row ===

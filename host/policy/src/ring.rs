@@ -45,7 +45,7 @@ pub(crate) enum Answer {
 }
 
 /// What one policy of the chain did.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) policy: ObjectName,
     pub(crate) digest: Digest,
@@ -55,7 +55,7 @@ pub(crate) struct Step {
 }
 
 /// One decision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) at: WallMs,
     pub(crate) by: DecidedBy,
@@ -105,6 +105,18 @@ impl Ring {
         id
     }
 
+    /// Adds what a shadow did, if the decision is still there.
+    pub(crate) fn add_step(&self, id: u64, step: Step) {
+        let mut inner = self.inner.lock();
+        let Some(oldest) = inner.entries.front().map(|entry| entry.id) else { return };
+        // Numbers grow by one, and only the oldest leave.
+        let at = id.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
+        let weight = step.weight();
+        let Some(entry) = at.and_then(|at| inner.entries.get_mut(at)) else { return };
+        Arc::make_mut(entry).steps.push(step);
+        inner.bytes += weight;
+    }
+
     /// The newest first.
     pub(crate) fn newest(&self, limit: usize) -> Vec<DecisionRecord> {
         let entries: Vec<Arc<Entry>> =
@@ -118,11 +130,7 @@ impl Ring {
 impl Entry {
     /// Bytes, by estimate: exact enough for a bound on memory.
     fn weight(&self) -> usize {
-        let steps = self.steps.iter().map(|step| {
-            let log: usize = step.spent.log.iter().map(|line| line.len() + 24).sum();
-            256 + log + step.spent.lookups.len() * 96
-        });
-        self.question.weight() + steps.sum::<usize>() + 512
+        self.question.weight() + self.steps.iter().map(Step::weight).sum::<usize>() + 512
     }
 
     fn record(&self) -> DecisionRecord {
@@ -143,6 +151,11 @@ impl Entry {
 }
 
 impl Step {
+    fn weight(&self) -> usize {
+        let log: usize = self.spent.log.iter().map(|line| line.len() + 24).sum();
+        256 + log + self.spent.lookups.len() * 96
+    }
+
     fn to_public(&self) -> DecisionStep {
         DecisionStep {
             policy: self.policy.clone(),

@@ -36,16 +36,20 @@ pub(crate) struct Session<'a> {
     instance: Instance,
     /// Fuel that was given so far.
     given: u64,
+    /// Fuel that the hook was given.
+    budget: u64,
     // After the store, so that the place is free when it is offered.
     _slot: Slot<'a>,
 }
 
 /// What a call used and left behind.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Spent {
     pub(crate) fuel: u64,
     /// Bytes of linear memory: it never shrinks.
     pub(crate) memory: usize,
+    /// Of its budget by the hook alone, in thousandths.
+    pub(crate) share: u64,
     pub(crate) log: Vec<String>,
     pub(crate) lookups: Vec<Looked>,
 }
@@ -112,7 +116,7 @@ impl<'a> Session<'a> {
             // Not a trap and not ours: wasmtime itself could not, e.g. the pool's limits.
             if fault.kind == FaultKind::BadOutput { instance_fault(&error) } else { fault }
         })?;
-        Ok(Self { compiled, store, instance, given: budget.fuel, _slot: slot })
+        Ok(Self { compiled, store, instance, given: budget.fuel, budget: 0, _slot: slot })
     }
 
     /// Compares the types of all exported interfaces with the contract.
@@ -167,6 +171,7 @@ impl<'a> Session<'a> {
     pub(crate) fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {
         let left = self.store.get_fuel().unwrap_or(0);
         self.given = self.given.saturating_sub(left).saturating_add(fuel);
+        self.budget = fuel;
         self.store
             .set_fuel(fuel)
             .map_err(|error| Fault::new(FaultKind::Instance, error.to_string()))
@@ -223,10 +228,13 @@ impl<'a> Session<'a> {
 
     /// Drops the instance and hands over what it left.
     pub(crate) fn close(self) -> Spent {
+        let left = self.store.get_fuel().unwrap_or(0);
         let fuel = self.used();
+        let used = self.budget.saturating_sub(left).saturating_mul(1000);
+        let share = used.checked_div(self.budget).unwrap_or(0);
         let memory = self.store.data().memory();
         let (log, lookups) = self.store.into_data().into_traces();
-        Spent { fuel, memory, log, lookups }
+        Spent { fuel, share, memory, log, lookups }
     }
 
     fn lifecycle<T>(

@@ -52,7 +52,7 @@ fn one(host: &PolicyHost, version: &Version, hook: Hook, rows: usize) -> Result<
                 keys: version.keys.clone(),
                 leases: Some((request.clone(), all.clone())),
             };
-            run(host, version, &budget(version, hook), rows, view, |session| {
+            run(&host.place, version, &budget(version, hook), rows, view, |session| {
                 check::verdicts(rows, session.reclaim(&convert::reclaim(&request, &all))?)
             })
             .0
@@ -63,7 +63,7 @@ fn one(host: &PolicyHost, version: &Version, hook: Hook, rows: usize) -> Result<
 
 fn whole<R: Whole>(host: &PolicyHost, version: &Version, request: &R) -> Result<(), Fault> {
     let view = request.view(&version.keys);
-    run(host, version, &budget(version, R::HOOK), request.rows(), view, |session| {
+    run(&host.place, version, &budget(version, R::HOOK), request.rows(), view, |session| {
         request.ask(session, &version.keys)
     })
     .0

@@ -44,8 +44,8 @@ impl PolicyHost {
         let budget = load::trial_budget(spec)?;
         let name =
             ObjectName::new("about").map_err(|error| PolicyHostError::Limits(error.to_string()))?;
-        let guest = Guest::new(name, View::default(), self.level, budget);
-        let mut session = Session::open(&self.runtime, &compiled, guest, &budget)?;
+        let guest = Guest::new(name, View::default(), self.place.level, budget);
+        let mut session = Session::open(&self.place.runtime, &compiled, guest, &budget)?;
         session.check_shapes()?;
         let said = session.describe()?;
         load::check_names(&said)?;
@@ -68,7 +68,7 @@ impl PolicyHost {
     /// They are no valid component.
     pub fn time_compile(&self, bytes: &[u8]) -> Result<Duration, PolicyHostError> {
         let began = Instant::now();
-        let compiled = Component::new(&self.runtime.engine, bytes);
+        let compiled = Component::new(&self.place.runtime.engine, bytes);
         let took = began.elapsed();
         compiled.map(|_| took).map_err(|error| PolicyHostError::Compile(format!("{error:#}")))
     }
@@ -83,8 +83,8 @@ impl PolicyHost {
         let budget = load::trial_budget(&version.spec)?;
         let view = View { keys: version.keys.clone(), ..View::default() };
         let began = Instant::now();
-        let guest = Guest::new(name.clone(), view, self.level, budget);
-        drop(Session::open(&self.runtime, &version.compiled, guest, &budget)?.close());
+        let guest = Guest::new(name.clone(), view, self.place.level, budget);
+        drop(Session::open(&self.place.runtime, &version.compiled, guest, &budget)?.close());
         Ok(Some(began.elapsed()))
     }
 

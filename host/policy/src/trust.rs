@@ -32,6 +32,11 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// The signatures beside a component, as they lie there; none that can be read are none.
+pub(crate) fn beside(path: &Path) -> Vec<u8> {
+    read(&signature_file(path)).unwrap_or_default()
+}
+
 /// Without waiting, and one byte more than is allowed, so that too many are noticed.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -12,7 +12,7 @@ use tenure_core::decision::{
 };
 use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::PolicySpec;
-use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+use tenure_core::ports::{Pinned, Policies, PolicyRefusal, PolicyStatus, SERVING, Unpinned};
 use tenure_core::time::WallMs;
 
 /// Attribute of a request that holds the `affinity` answer to it, as JSON.
@@ -82,6 +82,10 @@ impl Default for FakePolicies {
 }
 
 impl Policies for FakePolicies {
+    fn pinned(&self) -> Box<dyn Pinned + '_> {
+        Box::new(Unpinned(self))
+    }
+
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
         let choice =
             said(&request.holder, AFFINITY).unwrap_or_else(|| self.affinity.lock().clone());
@@ -159,6 +163,10 @@ fn status(name: &ObjectName, spec: &PolicySpec) -> PolicyStatus {
         decisions: 0,
         faults: Vec::new(),
         breaker_open: false,
+        stage: SERVING.into(),
         last_refusal: None,
+        fuel: None,
+        latency: None,
+        shadow: None,
     }
 }

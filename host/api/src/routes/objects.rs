@@ -110,7 +110,10 @@ fn shown(
 ) -> Result<Shown, ApiError> {
     Ok(match object {
         Object::IPPool(pool) => Shown::Pool(Box::new(PoolObject::new(engine.pool_view(pool)?))),
-        Object::IPAMPolicy(policy) => Shown::Policy(Box::new(PolicyObject::new(policy, policies))),
+        Object::IPAMPolicy(policy) => {
+            let refusal = |name: &ObjectName| engine.policy_refusal(name);
+            Shown::Policy(Box::new(PolicyObject::new(policy, policies, refusal)))
+        }
         plain @ Object::IPReservation(_) => Shown::Plain(Box::new(plain)),
     })
 }

@@ -1,8 +1,9 @@
 //! The shapes of answers that the engine does not have.
 
 use serde::{Deserialize, Serialize};
+use tenure_core::name::ObjectName;
 use tenure_core::objects::{PolicySpec, Resource};
-use tenure_core::ports::PolicyStatus;
+use tenure_core::ports::{PolicyRefusal, PolicyStatus};
 use tenure_engine::{Applied, PoolView};
 
 /// A list of anything.
@@ -36,7 +37,24 @@ pub(crate) struct PolicyObject {
     #[serde(flatten)]
     policy: Resource<PolicySpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<PolicyStatus>,
+    status: Option<Standing>,
+}
+
+/// How the version that serves fares, or why none does.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Standing {
+    Serves(Box<PolicyStatus>),
+    #[serde(rename_all = "camelCase")]
+    NotServed {
+        not_served: Refused,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    stage: &'static str,
+    message: String,
 }
 
 /// What became of the applied objects.
@@ -78,8 +96,20 @@ impl PoolObject {
 }
 
 impl PolicyObject {
-    pub(crate) fn new(policy: Resource<PolicySpec>, known: &[PolicyStatus]) -> Self {
-        let status = known.iter().find(|status| status.name == policy.metadata.name).cloned();
+    pub(crate) fn new(
+        policy: Resource<PolicySpec>,
+        known: &[PolicyStatus],
+        refusal: impl FnOnce(&ObjectName) -> Option<PolicyRefusal>,
+    ) -> Self {
+        let name = &policy.metadata.name;
+        let serving = known.iter().find(|status| status.name == *name).cloned();
+        let refused = |refusal: PolicyRefusal| Standing::NotServed {
+            not_served: Refused { stage: refusal.stage, message: refusal.to_string() },
+        };
+        let status = match serving {
+            Some(status) => Some(Standing::Serves(Box::new(status))),
+            None => refusal(name).map(refused),
+        };
         Self { kind: "IPAMPolicy", policy, status }
     }
 }

@@ -18,7 +18,7 @@ use tenure_core::decision::{
 use tenure_core::lease::NodeRef;
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{API_VERSION, PolicySpec};
-use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+use tenure_core::ports::{Pinned, Policies, PolicyRefusal, PolicyStatus, Unpinned};
 use tenure_core::time::{Clock as _, WallMs};
 use tenure_engine::{Engine, Options, Ports};
 pub use tenure_sim::Site;
@@ -115,6 +115,10 @@ impl Remembering {
 }
 
 impl Policies for Remembering {
+    fn pinned(&self) -> Box<dyn Pinned + '_> {
+        Box::new(Unpinned(self))
+    }
+
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
         self.inner.affinity(request)
     }

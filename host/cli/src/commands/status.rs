@@ -26,9 +26,11 @@ pub(crate) async fn run(client: &Client, format: Format) -> Result<(), CliError>
     let daemon: Overview = client.get("/v1/status", &[]).await?;
     // The daemon's overview has only the policies that serve.
     let wanted: Items<Policy> = client.get("/v1/policies", &[]).await?;
-    let unserved = wanted.items.into_iter().filter(|policy| policy.status.is_none());
-    let unserved: Vec<ObjectName> = unserved.map(|policy| policy.metadata.name).collect();
-    if print_document(format, &Shown { daemon: &daemon, policies_not_served: &unserved })? {
+    let unserved: Vec<Policy> =
+        wanted.items.into_iter().filter(|policy| policy.serving().is_none()).collect();
+    let names: Vec<ObjectName> =
+        unserved.iter().map(|policy| policy.metadata.name.clone()).collect();
+    if print_document(format, &Shown { daemon: &daemon, policies_not_served: &names })? {
         return Ok(());
     }
     if format == Format::Name {
@@ -91,7 +93,7 @@ fn pools(pools: &[(PoolName, Counts)]) -> String {
     table(&header, pools.iter().map(row).collect())
 }
 
-fn policies(serving: &[PolicyStatus], unserved: &[ObjectName]) -> String {
+fn policies(serving: &[PolicyStatus], unserved: &[Policy]) -> String {
     if serving.is_empty() && unserved.is_empty() {
         return "none; the built-in strategies decide\n".to_owned();
     }
@@ -107,10 +109,11 @@ fn policies(serving: &[PolicyStatus], unserved: &[ObjectName]) -> String {
             format!("{}{}", policy_word(Some(policy)), why.unwrap_or_default()),
         ]
     };
-    let idle = |name: &ObjectName| {
-        let mut row = vec![name.to_string()];
+    let idle = |policy: &Policy| {
+        let mut row = vec![policy.metadata.name.to_string()];
         row.extend(["-"; 4].map(str::to_owned));
-        row.push(format!("{}: see the daemon's log", policy_word(None)));
+        let why = policy.refused().map_or("see the daemon's log", |(_, why)| why);
+        row.push(format!("{}: {why}", policy_word(None)));
         row
     };
     let header = ["NAME", "VERSION", "MODE", "DECISIONS", "FAULTS", "STATUS"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Hook;
-use crate::name::{Digest, OciRef, PoolName};
+use crate::name::{Digest, ObjectName, OciRef, PoolName};
 
 /// `spec` of an IPAMPolicy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct PolicySpec {
     /// Whether its answers count.
     #[serde(default)]
     pub mode: PolicyMode,
+    /// How it is asked in shadow mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowSpec>,
     /// Its budget.
     #[serde(default)]
     pub limits: PolicyLimits,
@@ -74,6 +77,25 @@ pub enum PolicyMode {
     Active,
     /// It is asked, compared and recorded, and changes nothing.
     Shadow,
+}
+
+/// How a policy in shadow mode is asked: beside the requests, never before an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ShadowSpec {
+    /// The policy that it shall replace when it is promoted; itself by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<ObjectName>,
+    /// Share of the requests in percent, 1 to 100.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
+    pub percent: u8,
+}
+
+impl Default for ShadowSpec {
+    fn default() -> Self {
+        Self { of: None, percent: 100 }
+    }
 }
 
 /// The budget of a policy. Each has a default and a maximum; more than the maximum is refused.

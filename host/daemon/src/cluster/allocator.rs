@@ -161,7 +161,7 @@ async fn build_engine(
     let start = move || -> anyhow::Result<Arc<Engine>> {
         let engine = Engine::start(ports, options)?;
         for refusal in engine.install_policies()? {
-            tracing::error!(%refusal, code = refusal.code(), "a policy is not served; the built-in strategy answers for it");
+            tracing::error!(%refusal, code = refusal.code(), "the newest version of a policy is not served; the last good one, or the built-in strategy, answers for it");
         }
         Ok(engine)
     };

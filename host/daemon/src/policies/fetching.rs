@@ -20,7 +20,7 @@ use tenure_core::decision::{
 };
 use tenure_core::name::{Digest, ObjectName, OciRef};
 use tenure_core::objects::{PolicySource, PolicySpec};
-use tenure_core::ports::{Policies, PolicyRefusal, PolicyStatus};
+use tenure_core::ports::{Pinned, Policies, PolicyRefusal, PolicyStatus};
 use tenure_engine::Engine;
 use tenure_oci::{Credentials, OciError, Registry, RegistryOptions};
 use tenure_policy_host::{COMPONENT_BYTES, FETCH, PolicyHost, TRUST};
@@ -224,7 +224,9 @@ impl Fetching {
         };
         let Some(known) = known else {
             let why = self.wish(name, reference, spec.digest.as_ref());
-            return Err(refusal(name, why));
+            let refusal = refusal(name, why);
+            self.host.refuse(name, &refusal);
+            return Err(refusal);
         };
         let answer = self.host.install(name, &pinned(spec, &known));
         if is_distrust(&answer) {
@@ -257,6 +259,10 @@ impl Fetching {
 }
 
 impl Policies for Fetching {
+    fn pinned(&self) -> Box<dyn Pinned + '_> {
+        self.host.pinned()
+    }
+
     fn affinity(&self, request: &AffinityRequest) -> Decided<AffinityAnswer> {
         self.host.affinity(request)
     }

@@ -47,12 +47,24 @@ pub(super) struct PolicyStatus {
     version: Option<String>,
     /// Hooks that it serves.
     hooks: Vec<String>,
-    /// The stage at which the newest version was refused, if it was.
+    /// The stage at which the newest version was refused or taken back, if it was.
     stage: Option<String>,
     /// Faults by kind since the allocator that leads has started, only kinds that happened.
     faults: BTreeMap<String, i64>,
     /// The breaker is open: the policy is not asked for the time being.
     breaker_open: Option<bool>,
+    /// Fuel of the version that serves: of a call on average.
+    fuel_mean: Option<i64>,
+    /// The largest share of its fuel that a call used, in percent.
+    fuel_max_percent: Option<i64>,
+    /// Half of its calls took no longer, in microseconds.
+    latency_p50_us: Option<i64>,
+    /// Of a hundred calls one took longer, in microseconds.
+    latency_p99_us: Option<i64>,
+    /// In shadow mode: answers like the one that was given.
+    shadow_agreed: Option<i64>,
+    /// In shadow mode: other answers.
+    shadow_differed: Option<i64>,
     /// `Accepted`: the newest version serves; else why not.
     conditions: Vec<Condition>,
 }
@@ -108,7 +120,11 @@ pub(crate) fn status_of(shown: &Shown, before: &Value, generation: Option<i64>) 
             let serving = serving.as_deref();
             let conditions = accepted(refusal_of(serving, refusal.as_ref()).as_ref());
             let status = serving.map(PolicyStatus::of).unwrap_or_default();
-            let stage = refusal.as_ref().map(|refusal| refusal.stage.to_owned());
+            let taken_back = || serving.filter(|serving| serving.last_refusal.is_some());
+            let stage = match refusal {
+                Some(refusal) => Some(refusal.stage.to_owned()),
+                None => taken_back().map(|serving| serving.stage.clone()),
+            };
             serde_json::to_value(PolicyStatus { stage, conditions, ..status })
         }
     };
@@ -193,6 +209,12 @@ impl PolicyStatus {
                 .map(|(kind, count)| (kind.as_str().to_owned(), number(*count)))
                 .collect(),
             breaker_open: Some(serving.breaker_open),
+            fuel_mean: serving.fuel.map(|fuel| number(fuel.mean)),
+            fuel_max_percent: serving.fuel.map(|fuel| number(fuel.max_percent)),
+            latency_p50_us: serving.latency.map(|latency| number(latency.p50_us)),
+            latency_p99_us: serving.latency.map(|latency| number(latency.p99_us)),
+            shadow_agreed: serving.shadow.as_ref().map(|shadow| number(shadow.agreed)),
+            shadow_differed: serving.shadow.as_ref().map(|shadow| number(shadow.differed)),
             conditions: Vec::new(),
         }
     }

@@ -95,27 +95,6 @@ fn a_later_opinion_replaces_the_caution_that_a_fault_left() {
 }
 
 #[test]
-fn a_shadow_is_asked_compared_and_recorded_and_changes_nothing() {
-    let world = World::new();
-    world.hostile("real", json!({}));
-    world
-        .hostile("shadow", json!({"mode": "shadow", "settings": {"attribute": "cni.args/shadow"}}));
-    let mut request = select("first");
-    for (mode, agreed, differed) in [("first", 1, 0), ("last", 1, 1), ("panic", 1, 1)] {
-        request.holder.attributes.insert("cni.args/shadow".to_owned(), mode.to_owned());
-        assert_eq!(world.host.select(&request).answer, Selection::Ranked(vec![0]), "{mode}");
-        let shadow = world.host.shadows().remove(0);
-        assert_eq!((shadow.agreed, shadow.differed), (agreed, differed), "{mode}");
-    }
-    request.holder.attributes.insert("cni.args/shadow".to_owned(), "last".to_owned());
-    world.host.select(&request);
-    let note = world.newest().steps[1].log.concat();
-    assert!(note.contains("shadow: would answer") && note.contains("[2]"), "{note}");
-    assert_eq!(world.status("shadow").mode, "shadow");
-    assert_eq!(world.status("shadow").faults, [(FaultKind::Trap, 1)]);
-}
-
-#[test]
 fn a_policy_sees_the_attributes_that_it_asked_for_and_no_others() {
     let world = World::new();
     world.hostile("hostile", json!({}));

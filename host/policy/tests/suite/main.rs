@@ -16,4 +16,7 @@ mod faults;
 mod fixtures;
 mod loading;
 mod records;
+mod restarts;
+mod shadows;
+mod swaps;
 mod world;

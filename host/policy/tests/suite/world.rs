@@ -1,8 +1,9 @@
 //! A host, a clock that tests turn, and requests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tenure_core::address::{Families, Family};
@@ -53,6 +54,15 @@ impl World {
         Self { host: PolicyHost::new(options, clock.clone()).unwrap(), clock }
     }
 
+    /// A host that keeps what served in `state`, as a daemon does over its restarts. The shipped policies are read in
+    /// `folder`.
+    pub fn keeping(state: &Path, folder: &Path) -> Self {
+        let clock = Arc::new(TestClock::default());
+        let (state, folder) = (Some(state.to_owned()), folder.to_owned());
+        let options = PolicyHostOptions { folder, state, ..Default::default() };
+        Self { host: PolicyHost::new(options, clock.clone()).unwrap(), clock }
+    }
+
     pub fn install(&self, policy: &str, spec: Value) -> Result<PolicyStatus, PolicyRefusal> {
         let spec: PolicySpec = serde_json::from_value(spec).unwrap();
         self.host.install(&name(policy), &spec)
@@ -71,6 +81,15 @@ impl World {
 
     pub fn newest(&self) -> DecisionRecord {
         self.host.decisions(1).remove(0)
+    }
+}
+
+/// Waits for a condition that another thread brings about.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -14,7 +14,30 @@ pub(in crate::openapi) struct Policy {
     kind: String,
     metadata: Metadata,
     spec: PolicySpec,
-    status: Option<PolicyStatus>,
+    status: Option<PolicyStanding>,
+}
+
+/// How the version that serves fares, or why none does.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::openapi) enum PolicyStanding {
+    Serves(Box<PolicyStatus>),
+    NotServed(PolicyNotServed),
+}
+
+/// The built-in strategy answers for it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::openapi) struct PolicyNotServed {
+    not_served: PolicyRefused,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::openapi) struct PolicyRefused {
+    /// What was being done: `reading the component`, `compiling`, ...
+    stage: String,
+    message: String,
 }
 
 /// Only `source` is required.
@@ -31,6 +54,7 @@ pub(in crate::openapi) struct PolicySpec {
     scope: PolicyScope,
     #[schema(required = false)]
     mode: PolicyMode,
+    shadow: Option<ShadowSpec>,
     #[schema(required = false)]
     limits: PolicyLimits,
     #[schema(required = false)]
@@ -71,6 +95,17 @@ pub(in crate::openapi) enum PolicyMode {
     Shadow,
 }
 
+/// How a policy in shadow mode is asked.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::openapi) struct ShadowSpec {
+    /// The policy that it shall replace; itself by default.
+    of: Option<String>,
+    /// Share of the requests.
+    #[schema(required = false, minimum = 1, maximum = 100)]
+    percent: u8,
+}
+
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::openapi) struct PolicyLimits {
@@ -102,7 +137,44 @@ pub(in crate::openapi) struct PolicyStatus {
     /// Kind and number, only kinds that happened.
     faults: Vec<(String, u64)>,
     breaker_open: bool,
+    /// `serving`, or the stage at which the newest version was refused; an earlier one serves then.
+    stage: String,
     last_refusal: Option<String>,
+    fuel: Option<FuelUse>,
+    latency: Option<Latency>,
+    shadow: Option<ShadowStatus>,
+}
+
+/// Fuel of the calls of the version that serves.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::openapi) struct FuelUse {
+    mean: u64,
+    max: u64,
+    /// The largest share of its budget that a hook used, rounded up.
+    max_percent: u64,
+}
+
+/// Time of its calls in microseconds, to an eighth.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::openapi) struct Latency {
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+}
+
+/// How a policy in shadow mode compares.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::openapi) struct ShadowStatus {
+    of: Option<String>,
+    percent: u8,
+    agreed: u64,
+    differed: u64,
+    abstained: u64,
+    /// Not asked: it was busy with earlier requests.
+    dropped: u64,
 }
 
 /// One decision with all that was asked and answered.

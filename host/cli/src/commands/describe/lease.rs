@@ -105,7 +105,7 @@ pub(in crate::commands) fn state(view: &LeaseView) -> String {
 }
 
 fn decider(digest: &Digest, policies: &[Policy]) -> String {
-    let serves = |policy: &&Policy| policy.status.as_ref().is_some_and(|s| s.digest == *digest);
+    let serves = |policy: &&Policy| policy.serving().is_some_and(|s| s.digest == *digest);
     match policies.iter().find(serves) {
         Some(policy) => format!("{}  {digest}", policy.metadata.name),
         None => format!("{digest}  (serves no more)"),

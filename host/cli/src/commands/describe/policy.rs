@@ -3,12 +3,13 @@
 use tenure_core::decision::{DecidedBy, DecisionRecord};
 use tenure_core::name::ObjectName;
 use tenure_core::objects::{PolicyMode, PolicySource};
+use tenure_core::ports::{FuelUse, Latency, PolicyStatus, SERVING, ShadowStatus};
 
 use crate::age::age;
 use crate::client::Client;
 use crate::commands::text::{Text, joined};
 use crate::error::CliError;
-use crate::kinds::hook_name;
+use crate::kinds::{agreement, hook_name, micros};
 use crate::wire::{Items, Policy};
 
 /// Decisions shown, and among how many of the newest they are looked for.
@@ -53,11 +54,11 @@ fn wanted(text: &mut Text, policy: &Policy) {
 }
 
 fn fares(text: &mut Text, policy: &Policy) {
-    let Some(status) = &policy.status else {
-        text.line(
-            "Status",
-            "not served; the built-in strategy answers for it (see the daemon's log)",
-        );
+    let refused = policy.refused();
+    text.line("Stage", refused.map_or(SERVING, |(stage, _)| stage));
+    let Some(status) = policy.serving() else {
+        let why = refused.map_or("see the daemon's log", |(_, why)| why);
+        text.line("Status", format!("not served; the built-in strategy answers for it: {why}"));
         return;
     };
     let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
@@ -71,7 +72,39 @@ fn fares(text: &mut Text, policy: &Policy) {
         .line("Decisions", status.decisions)
         .line("Faults", if faults.is_empty() { "none".to_owned() } else { joined(&faults) })
         .line("Breaker", breaker)
-        .line("Refused", status.last_refusal.as_deref().unwrap_or(""));
+        .line("Fuel", fuel(status))
+        .line("Latency", latency(status));
+    if let Some(shadow) = &status.shadow {
+        text.line("Agreement", compared(shadow));
+    }
+    text.line("Refused", refused.map_or("", |(_, why)| why));
+}
+
+/// What its calls used, against its budget.
+pub(in crate::commands) fn fuel(status: &PolicyStatus) -> String {
+    let of = |fuel: FuelUse| {
+        let FuelUse { mean, max, max_percent } = fuel;
+        format!("{mean} on average, {max} at most: {max_percent}% of the budget")
+    };
+    status.fuel.map_or_else(|| "not asked yet".to_owned(), of)
+}
+
+/// How long its calls took.
+pub(in crate::commands) fn latency(status: &PolicyStatus) -> String {
+    let of = |time: Latency| {
+        let [p50, p99, max] = [time.p50_us, time.p99_us, time.max_us].map(micros);
+        format!("p50 {p50}, p99 {p99}, at most {max}")
+    };
+    status.latency.map_or_else(|| "not asked yet".to_owned(), of)
+}
+
+/// How a shadow compares.
+pub(in crate::commands) fn compared(shadow: &ShadowStatus) -> String {
+    let ShadowStatus { differed, abstained, dropped, .. } = shadow;
+    format!(
+        "{}; {differed} other answers, {abstained} without opinion, {dropped} not asked for lack of time",
+        agreement(shadow)
+    )
 }
 
 /// The words for who decided.

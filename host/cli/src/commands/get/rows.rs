@@ -1,11 +1,12 @@
 //! The columns of each kind.
 
-use tenure_core::decision::{DecisionRecord, StepOutcome};
+use tenure_core::decision::{DecisionRecord, FaultKind, StepOutcome};
 use tenure_core::objects::PolicySource;
+use tenure_core::ports::{PolicyStatus, SERVING};
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::{hook_name, policy_word, short_id};
+use crate::kinds::{agreement, hook_name, micros, policy_word, short_id};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -102,19 +103,42 @@ impl Row for Reservation {
 }
 
 impl Row for Policy {
-    const HEADER: &'static [&'static str] =
-        &["NAME", "VERSION", "HOOKS", "MODE", "DECISIONS", "FAULTS", "STATUS"];
-    const WIDE_HEADER: &'static [&'static str] = &["SOURCE", "PRIORITY", "COMPONENT", "DIGEST"];
+    const HEADER: &'static [&'static str] = &[
+        "NAME",
+        "VERSION",
+        "HOOKS",
+        "MODE",
+        "DECISIONS",
+        "FAULTS",
+        "FUEL",
+        "P99",
+        "STAGE",
+        "STATUS",
+    ];
+    const WIDE_HEADER: &'static [&'static str] = &[
+        "DIGEST",
+        "SOURCE",
+        "PRIORITY",
+        "COMPONENT",
+        "BREAKER",
+        "FAULT-KINDS",
+        "FUEL-MEAN",
+        "FUEL-MAX",
+        "P50",
+        "AGREED",
+        "WHY",
+    ];
 
     fn name(&self) -> String {
         self.metadata.name.to_string()
     }
 
     fn cells(&self) -> Vec<String> {
-        let Some(status) = &self.status else {
+        let stage = self.refused().map_or(SERVING, |(stage, _)| stage).to_owned();
+        let Some(status) = self.serving() else {
             let mut cells = vec![self.name()];
-            cells.extend(["-"; 5].map(str::to_owned));
-            cells.push(policy_word(None).to_owned());
+            cells.extend(["-"; 7].map(str::to_owned));
+            cells.extend([stage, policy_word(None).to_owned()]);
             return cells;
         };
         let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
@@ -126,6 +150,9 @@ impl Row for Policy {
             status.mode.clone(),
             status.decisions.to_string(),
             faults.to_string(),
+            dash(status.fuel.map(|fuel| format!("{}%", fuel.max_percent)).unwrap_or_default()),
+            dash(status.latency.map(|time| micros(time.p99_us)).unwrap_or_default()),
+            stage,
             policy_word(Some(status)).to_owned(),
         ]
     }
@@ -136,12 +163,26 @@ impl Row for Policy {
             PolicySource::File(path) => format!("file:{}", path.display()),
             PolicySource::Oci(reference) => format!("oci:{reference}"),
         };
-        let status = self.status.as_ref();
+        let status = self.serving();
+        let of = |cell: fn(&PolicyStatus) -> Option<String>| {
+            dash(status.and_then(cell).unwrap_or_default())
+        };
+        let why = self.refused().map(|(_, why)| why.replace('\n', " "));
         vec![
+            of(|s| Some(s.digest.to_string())),
             source,
             self.spec.priority.to_string(),
-            dash(status.map(|s| s.component.clone()).unwrap_or_default()),
-            dash(status.map(|s| s.digest.to_string()).unwrap_or_default()),
+            of(|s| Some(s.component.clone())),
+            of(|s| Some(if s.breaker_open { "open" } else { "closed" }.to_owned())),
+            of(|s| {
+                let kind = |(kind, count): &(FaultKind, u64)| format!("{}={count}", kind.as_str());
+                Some(s.faults.iter().map(kind).collect::<Vec<_>>().join(","))
+            }),
+            of(|s| Some(s.fuel?.mean.to_string())),
+            of(|s| Some(s.fuel?.max.to_string())),
+            of(|s| Some(micros(s.latency?.p50_us))),
+            of(|s| Some(agreement(s.shadow.as_ref()?))),
+            dash(why.unwrap_or_default()),
         ]
     }
 }

@@ -129,7 +129,11 @@ fn a_policy_says_what_serves_instead_and_at_which_stage_the_new_one_failed() {
         decisions: 3,
         faults: vec![(tenure_core::decision::FaultKind::Fuel, 2)],
         breaker_open: false,
+        stage: tenure_core::ports::SERVING.to_owned(),
         last_refusal: None,
+        fuel: Some(tenure_core::ports::FuelUse { mean: 20_000, max: 50_000, max_percent: 3 }),
+        latency: Some(tenure_core::ports::Latency { p50_us: 18, p99_us: 40, max_us: 900 }),
+        shadow: None,
     };
     let of = |serving: Option<&tenure_core::ports::PolicyStatus>, stage: Option<&'static str>| {
         let refusal = stage.map(|stage| PolicyRefusal {
@@ -156,9 +160,13 @@ fn a_policy_says_what_serves_instead_and_at_which_stage_the_new_one_failed() {
     assert!(said.contains("while checking the exports: no such export"), "{said}");
     assert!(said.contains(&format!("{}, goes on serving", serving.digest)), "{said}");
     assert!(message(&of(None, Some("compiling"))).contains("the built-in strategy answers"));
-    let why = Some("sha256:0 was taken back".to_owned());
-    let taken_back =
-        of(Some(&tenure_core::ports::PolicyStatus { last_refusal: why, ..serving }), None);
+    let taken_back = tenure_core::ports::PolicyStatus {
+        last_refusal: Some("sha256:0 was taken back".to_owned()),
+        stage: "serving on probation".to_owned(),
+        ..serving
+    };
+    let taken_back = of(Some(&taken_back), None);
+    assert_eq!(taken_back["stage"], "serving on probation");
     assert_eq!(taken_back["conditions"][0]["reason"], "TakenBack");
     assert_eq!(taken_back["conditions"][0]["status"], "False");
 }
