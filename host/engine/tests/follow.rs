@@ -312,6 +312,8 @@ async fn who_waits_takes_what_comes_free_while_the_store_is_looked_at() {
     del(&scene.others, "c1").await;
     scene.store.set_gate(Gate::Reads);
     let waiter = scene.add("c2", Duration::from_secs(30));
+    // Who comes first is first in line: two that come at once are in any order.
+    until(|| scene.engine.waiting() == 1).await;
     let late = scene.add("c3", Duration::from_secs(30));
     until(|| scene.store.lists() == 1 && scene.engine.waiting() == 2).await;
     let revision = scene.delete_row(theirs).await;
