@@ -41,7 +41,7 @@ enum Task {
     },
     /// Measures release builds side by side with host-local; all benchmarks but `cluster` and `scale`, or the named ones.
     Bench {
-        /// process, durable, select, pool-size, memory, cluster (Kubernetes mode against a real API server, ten minutes;
+        /// process, durable, select, swap, pool-size, memory, cluster (Kubernetes mode against a real API server, ten minutes;
         /// `TENURE_BENCH_PODS=50 TENURE_BENCH_NODES=3` for a small one), scale (a hundred agents and 50,000 leases, fifteen
         /// minutes; `TENURE_BENCH_LEVELS=1000 TENURE_BENCH_SECONDS=10` for a small one).
         names: Vec<String>,

@@ -1,4 +1,4 @@
-//! The parts of `cargo xtask bench` that need more than processes: durable ADDs, one decision, cost by pool size, and
+//! The parts of `cargo xtask bench` that need more than processes: durable ADDs, one decision, swaps, cost by pool size, and
 //! Kubernetes mode.
 //!
 //! The first ones run what the daemon runs inside this process: redb on a real disk with fsync, the kernel witness, the
@@ -17,6 +17,7 @@ mod cluster;
 mod decisions;
 mod scale;
 mod site;
+mod swap;
 
 use serde_json::json;
 
@@ -56,6 +57,7 @@ fn main() {
             "durable" => adds::durable(&site).await,
             "pool-size" => adds::pool_size(&site).await,
             "select" => decisions::select(&site),
+            "swap" => swap::swap(&site, std::path::Path::new(&args.next().unwrap())).await,
             other => panic!("no benchmark {other:?}"),
         }
     });

@@ -1,6 +1,6 @@
 //! An engine as the daemon makes it, on a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tenure_core::name::{ContainerId, Digest, IfName, NetworkName};
 use tenure_core::objects::{API_VERSION, Object};
 use tenure_core::time::{Clock, Moment, WallMs};
 use tenure_engine::{AddRequest, Caller, Engine, NetnsRef, Options, Ports};
-use tenure_policy_host::{PolicyHost, PolicyHostOptions};
+use tenure_policy_host::{CompileBounds, Compiler, PolicyHost, PolicyHostOptions};
 use tenure_store::{RedbOptions, RedbStore};
 use tenure_witness::KernelWitness;
 
@@ -51,6 +51,31 @@ impl Folders {
 
     /// A new store under `name`, the shipped policies, and these pools.
     pub(crate) async fn engine(&self, name: &str, pools: &[(&str, Value)]) -> Arc<Engine> {
+        self.engine_of(name, pools, self.policies()).await
+    }
+
+    /// The same with policies that `tenured` compiles, kept as a daemon keeps them.
+    pub(crate) async fn engine_with(
+        &self,
+        name: &str,
+        pools: &[(&str, Value)],
+        tenured: &Path,
+    ) -> Arc<Engine> {
+        let program = tenured.to_owned();
+        let compiler = Compiler::Child { program, bounds: CompileBounds::default() };
+        let state = Some(self.state.join(format!("{name}-state")));
+        let folder = self.policies.clone();
+        let options = PolicyHostOptions { folder, compiler, state, ..Default::default() };
+        let clock = Arc::new(SystemClock(Instant::now()));
+        self.engine_of(name, pools, Arc::new(PolicyHost::new(options, clock).unwrap())).await
+    }
+
+    async fn engine_of(
+        &self,
+        name: &str,
+        pools: &[(&str, Value)],
+        policies: Arc<PolicyHost>,
+    ) -> Arc<Engine> {
         let store = RedbStore::open(&self.state.join(name), &RedbOptions::default()).unwrap();
         let node = NodeRef {
             name: "bench".into(),
@@ -60,7 +85,7 @@ impl Folders {
         };
         let ports = Ports {
             store: Arc::new(store),
-            policies: self.policies(),
+            policies,
             kernel: Arc::new(
                 KernelWitness::start(&tenure_witness::Options { earlier_home: None }).unwrap(),
             ),

@@ -15,8 +15,8 @@ use crate::{policies, sandbox, tools, workspace};
 use figures::Figure;
 
 /// All benchmarks, in the order in which they run.
-pub(crate) const ALL: [&str; 7] =
-    ["process", "durable", "select", "pool-size", "memory", cluster::NAME, scale::NAME];
+pub(crate) const ALL: [&str; 8] =
+    ["process", "durable", "select", "swap", "pool-size", "memory", cluster::NAME, scale::NAME];
 
 /// Those of Kubernetes mode, which take minutes: they run where they are named.
 const LONG: [&str; 2] = [cluster::NAME, scale::NAME];
@@ -88,6 +88,8 @@ fn run_all(
         eprintln!("running {name} ...");
         let figures = match name {
             "process" => processes::run(built, folder)?,
+            // The daemon's own program compiles.
+            "swap" => by_program(name, built, folder, &[&built.bin.join("tenured")])?,
             "memory" => memory::run(built, folder)?,
             cluster::NAME => cluster::run(built, folder)?,
             scale::NAME => scale::run(built, folder)?,
