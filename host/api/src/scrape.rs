@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tenure_core::decision::FaultKind;
 use tenure_core::ledger::Counts;
 use tenure_core::name::PoolName;
-use tenure_core::ports::PolicyStatus;
+use tenure_core::ports::{PolicyStatus, ShadowStatus};
 use tenure_engine::{Counters, EngineError, Overview};
 
 use crate::api::Api;
@@ -166,6 +166,18 @@ fn of_policies(policies: &[PolicyStatus]) -> Vec<MetricFamily> {
         "1 if the policy is not asked for the time being",
     );
     let mut info = MetricFamily::gauge("tenure_policy_info", "What serves; always 1");
+    let mut fuel = MetricFamily::gauge(
+        "tenure_policy_fuel_max_percent",
+        "Largest share of its fuel that a call of the version that serves used",
+    );
+    let mut latency = MetricFamily::gauge(
+        "tenure_policy_latency_microseconds",
+        "Time of the calls of the version that serves, by quantile",
+    );
+    let mut shadows = MetricFamily::counter(
+        "tenure_policy_shadow_requests",
+        "Requests of a policy in shadow mode by how it compared",
+    );
     for policy in policies {
         let name = ("policy", policy.name.as_str());
         decisions = decisions.with(&[name], policy.decisions);
@@ -179,13 +191,31 @@ fn of_policies(policies: &[PolicyStatus]) -> Vec<MetricFamily> {
             ],
             true,
         );
+        if let Some(used) = policy.fuel {
+            fuel = fuel.with(&[name], used.max_percent);
+        }
+        if let Some(took) = policy.latency {
+            for (quantile, us) in [("0.5", took.p50_us), ("0.99", took.p99_us)] {
+                latency = latency.with(&[name, ("quantile", quantile)], us);
+            }
+        }
+        if let Some(ShadowStatus { agreed, differed, abstained, dropped, .. }) = &policy.shadow {
+            for (outcome, count) in [
+                ("agreed", agreed),
+                ("differed", differed),
+                ("abstained", abstained),
+                ("dropped", dropped),
+            ] {
+                shadows = shadows.with(&[name, ("outcome", outcome)], *count);
+            }
+        }
         for kind in FaultKind::ALL {
             let of_kind = policy.faults.iter().find(|(found, _)| *found == kind);
             let count = of_kind.map_or(0, |(_, count)| *count);
             faults = faults.with(&[name, ("kind", kind.as_str())], count);
         }
     }
-    vec![decisions, faults, breakers, info]
+    vec![decisions, faults, breakers, info, fuel, latency, shadows]
 }
 
 fn written(families: Vec<MetricFamily>) -> Result<String, ApiError> {

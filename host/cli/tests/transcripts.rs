@@ -234,6 +234,40 @@ async fn names_of_others_do_not_draw_on_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_compared_promoted_and_dropped() {
+    let site = empty_site();
+    let shadow = |name: &str, shadow: serde_json::Value| {
+        let spec = json!({"source": {"bundled": name}, "mode": "shadow", "shadow": shadow});
+        object("IPAMPolicy", name, spec)
+    };
+    let objects = [
+        object("IPAMPolicy", "grace", json!({"source": {"bundled": "grace"}})),
+        shadow("grace-next", json!({"of": "grace", "percent": 25})),
+        shadow("alone", json!({})),
+        shadow("unloved", json!({})),
+    ];
+    for object in objects {
+        site.engine.apply(vec![serde_json::from_value(object).unwrap()], false).await.unwrap();
+    }
+    let mut stage = Stage::new(site);
+    for (line, code) in [
+        ("policy shadow grace-next", 0),
+        ("policy shadow grace-next -o name", 0),
+        ("policy shadow grace-next --promote --drop", 2),
+        ("policy shadow grace-next --promote", 0),
+        ("policy shadow grace-next", 3),
+        ("get policy grace -o yaml", 0),
+        ("policy shadow grace --drop", 1),
+        ("policy shadow alone --promote", 0),
+        ("policy shadow unloved --drop -o json", 0),
+        ("get policies -o name", 0),
+    ] {
+        assert_eq!(stage.run(line).await, code, "{line}");
+    }
+    stage.is_golden("shadow.txt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pool_shows_what_it_delivers_and_who_holds_what_it_no_longer_has() {
     let site = empty_site();
     let blue = |ranges: &str| [("blue", json!({"cidr": "10.6.0.0/24", "ranges": [ranges]}))];

@@ -11,8 +11,10 @@ use tenure_core::decision::{
     Holder, Hook, RETAIN_AS_AT_ADD, ReclaimRequest, SelectRequest, Selection, StepOutcome, Verdict,
 };
 use tenure_core::name::{Digest, ObjectName};
-use tenure_core::objects::PolicySpec;
-use tenure_core::ports::{Pinned, Policies, PolicyRefusal, PolicyStatus, SERVING, Unpinned};
+use tenure_core::objects::{PolicyMode, PolicySpec};
+use tenure_core::ports::{
+    Pinned, Policies, PolicyRefusal, PolicyStatus, SERVING, ShadowStatus, Unpinned,
+};
 use tenure_core::time::WallMs;
 
 /// Attribute of a request that holds the `affinity` answer to it, as JSON.
@@ -153,13 +155,14 @@ fn decided<T>(answer: T) -> Decided<T> {
 }
 
 fn status(name: &ObjectName, spec: &PolicySpec) -> PolicyStatus {
+    let is_shadow = spec.mode == PolicyMode::Shadow;
     PolicyStatus {
         name: name.clone(),
         digest: spec.digest.clone().unwrap_or_else(|| Digest::of(b"")),
         component: "fake".into(),
         version: "0".into(),
         hooks: Vec::new(),
-        mode: "active".into(),
+        mode: if is_shadow { "shadow" } else { "active" }.into(),
         decisions: 0,
         faults: Vec::new(),
         breaker_open: false,
@@ -167,6 +170,13 @@ fn status(name: &ObjectName, spec: &PolicySpec) -> PolicyStatus {
         last_refusal: None,
         fuel: None,
         latency: None,
-        shadow: None,
+        shadow: is_shadow.then(|| ShadowStatus {
+            of: spec.shadow.as_ref().and_then(|shadow| shadow.of.clone()),
+            percent: spec.shadow.as_ref().map_or(100, |shadow| shadow.percent),
+            agreed: 39,
+            differed: 1,
+            abstained: 2,
+            dropped: 0,
+        }),
     }
 }

@@ -55,7 +55,8 @@ fn wanted(text: &mut Text, policy: &Policy) {
 
 fn fares(text: &mut Text, policy: &Policy) {
     let refused = policy.refused();
-    text.line("Stage", refused.map_or(SERVING, |(stage, _)| stage));
+    let otherwise = policy.serving().map_or("", |_| SERVING);
+    text.line("Stage", refused.map_or(otherwise, |(stage, _)| stage));
     let Some(status) = policy.serving() else {
         let why = refused.map_or("see the daemon's log", |(_, why)| why);
         text.line("Status", format!("not served; the built-in strategy answers for it: {why}"));

@@ -134,11 +134,11 @@ impl Row for Policy {
     }
 
     fn cells(&self) -> Vec<String> {
-        let stage = self.refused().map_or(SERVING, |(stage, _)| stage).to_owned();
+        let stage = self.refused().map(|(stage, _)| stage.to_owned());
         let Some(status) = self.serving() else {
             let mut cells = vec![self.name()];
             cells.extend(["-"; 7].map(str::to_owned));
-            cells.extend([stage, policy_word(None).to_owned()]);
+            cells.extend([dash(stage.unwrap_or_default()), policy_word(None).to_owned()]);
             return cells;
         };
         let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
@@ -152,7 +152,7 @@ impl Row for Policy {
             faults.to_string(),
             dash(status.fuel.map(|fuel| format!("{}%", fuel.max_percent)).unwrap_or_default()),
             dash(status.latency.map(|time| micros(time.p99_us)).unwrap_or_default()),
-            stage,
+            stage.unwrap_or_else(|| SERVING.to_owned()),
             policy_word(Some(status)).to_owned(),
         ]
     }

@@ -19,6 +19,7 @@ mod record;
 mod remote;
 mod replay;
 mod save;
+mod shadow;
 mod sign;
 mod test;
 mod verify;
@@ -31,10 +32,10 @@ use crate::output::Format;
 
 /// Write, test, measure, sign and ship policies, and look into them
 ///
-/// All but `record` work without a daemon, and without a network but what cargo needs to build and a registry that is named.
+/// All but `record` and `shadow` work without a daemon, and without a network but what cargo needs to build and a registry that is named.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure policy new spread --hooks select\n  cd spread && tenure policy build && tenure policy test\n  tenure policy check target/spread.wasm\n  tenure policy bench target/spread.wasm\n  tenure policy record ring.json && tenure policy replay ring.json --module pool-order=target/spread.wasm\n  tenure policy sign target/spread.wasm --key release.key\n  tenure policy push target/spread.wasm registry.example.com/policies/spread:1.0.0\n\nThe guide is sdk/README.md in the sources."
+    after_help = "EXAMPLES:\n  tenure policy new spread --hooks select\n  cd spread && tenure policy build && tenure policy test\n  tenure policy check target/spread.wasm\n  tenure policy bench target/spread.wasm\n  tenure policy record ring.json && tenure policy replay ring.json --module pool-order=target/spread.wasm\n  tenure policy shadow spread-next\n  tenure policy sign target/spread.wasm --key release.key\n  tenure policy push target/spread.wasm registry.example.com/policies/spread:1.0.0\n\nThe guide is sdk/README.md in the sources."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -53,6 +54,7 @@ enum Act {
     Diff(diff::Args),
     Record(record::Args),
     Replay(replay::Args),
+    Shadow(shadow::Args),
     Keygen(keygen::Args),
     Sign(sign::Args),
     Verify(verify::Args),
@@ -67,7 +69,7 @@ enum Act {
 impl Args {
     /// Whether it asks no daemon.
     pub(crate) fn is_local(&self) -> bool {
-        !matches!(self.act, Act::Record(_))
+        !matches!(self.act, Act::Record(_) | Act::Shadow(_))
     }
 }
 
@@ -90,7 +92,7 @@ pub(crate) async fn run(args: Args, format: Format) -> Result<(), CliError> {
         Act::Pull(args) => pull::run(args, format).await,
         Act::Save(args) => save::run(args, format).await,
         Act::Load(args) => load::run(args, format).await,
-        Act::Record(_) => Ok(()),
+        Act::Record(_) | Act::Shadow(_) => Ok(()),
     }
 }
 
@@ -98,6 +100,7 @@ pub(crate) async fn run(args: Args, format: Format) -> Result<(), CliError> {
 pub(crate) async fn ask(client: &Client, args: Args, format: Format) -> Result<(), CliError> {
     match args.act {
         Act::Record(args) => record::run(client, args, format).await,
+        Act::Shadow(args) => shadow::run(client, args, format).await,
         _ => Ok(()),
     }
 }
