@@ -43,7 +43,7 @@ const MAX_HISTORY_EVENTS: u64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Folder of the store and the agent id.
+    /// Folder of the store, the agent id, compiled policies and those that served last.
     pub(crate) state_dir: PathBuf,
     /// Folder of the shipped policies; `policies` beside the binary by default.
     pub(crate) policy_dir: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! engine, sockets; order of stop: the reverse (`run.rs`).
 
 mod args;
+mod cgroup;
 mod clock;
 mod cluster;
 mod config;

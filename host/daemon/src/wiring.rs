@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tenure_core::error::Coded as _;
 use tenure_core::lease::NodeRef;
+use tenure_core::objects::ObjectKind;
 use tenure_core::ports::Wire;
 use tenure_core::time::Clock;
 use tenure_engine::{Engine, Options, Ports};
@@ -13,6 +14,7 @@ use tenure_policy_host::{CompileBounds, Compiler, PolicyHost, PolicyHostOptions,
 use tenure_store::{RedbOptions, RedbStore, Store as _};
 use tenure_witness::{KernelWitness, WireWitness};
 
+use crate::cgroup;
 use crate::config::Config;
 use crate::high_water::HighWater;
 use crate::identity::{self, Remembered};
@@ -23,6 +25,9 @@ use crate::policies::{Fetching, Kept};
 const RING_BYTES: usize = 4 * 1024 * 1024;
 /// The program that runs, also after an upgrade has put another in its place: code is compiled by the wasmtime that loads it.
 const OURSELVES: &str = "/proc/self/exe";
+
+/// The code of a policy that does not pass the pipeline.
+const REFUSED: &str = "POLICY_REFUSED";
 
 /// Opens the store. A second daemon on the same folder fails here and has touched nothing (I13).
 pub(crate) fn build_store(config: &Config) -> anyhow::Result<(Arc<RedbStore>, bool)> {
@@ -78,7 +83,7 @@ pub(crate) fn build_policies(
     };
     let ring = RingOptions { bytes: RING_BYTES, ..RingOptions::default() };
     let kept = Kept::below(&config.state_dir);
-    let compiler = Compiler::Child { program: OURSELVES.into(), bounds: CompileBounds::default() };
+    let compiler = Compiler::Child { program: OURSELVES.into(), bounds: compile_bounds() };
     let options = PolicyHostOptions {
         folder,
         fetched: Some(kept.folder().to_owned()),
@@ -90,6 +95,13 @@ pub(crate) fn build_policies(
     };
     let host = Arc::new(PolicyHost::new(options, clock)?);
     Ok(Arc::new(Fetching::new(host, kept, config.policy.registry.clone())))
+}
+
+/// Half of the memory of the service at most: the compiler's end must not be that of the daemon.
+fn compile_bounds() -> CompileBounds {
+    let bounds = CompileBounds::default();
+    let half = cgroup::memory_limit().map_or(bounds.memory, |limit| limit / 2);
+    CompileBounds { memory: bounds.memory.min(half), ..bounds }
 }
 
 /// Starts the engine and installs what the store holds. A policy that is refused is reported and not served.
@@ -126,11 +138,23 @@ pub(crate) async fn apply_manifests(
         }
     }
     if let Some(folder) = folder {
-        let objects = manifests::read(folder)?;
-        let applied = engine.apply(objects, false).await;
-        let applied =
-            applied.with_context(|| format!("applying the manifests of {}", folder.display()))?;
-        tracing::info!(objects = applied.len(), folder = %folder.display(), "manifests applied");
+        let (policies, others): (Vec<_>, Vec<_>) = manifests::read(folder)?
+            .into_iter()
+            .partition(|object| object.kind() == ObjectKind::IPAMPolicy);
+        let applying = || format!("applying the manifests of {}", folder.display());
+        let mut applied = engine.apply(others, false).await.with_context(applying)?.len();
+        for policy in policies {
+            let name = policy.name().clone();
+            match engine.apply(vec![policy], false).await {
+                Ok(_) => applied += 1,
+                // A daemon that does not start because of it would serve nobody, and start again and again.
+                Err(error) if error.code() == REFUSED => {
+                    tracing::error!(%error, %name, "a policy of the manifests is not taken; what served before, or the built-in strategy, answers for it");
+                }
+                Err(error) => return Err(error).with_context(applying),
+            }
+        }
+        tracing::info!(objects = applied, folder = %folder.display(), "manifests applied");
     }
     Ok(())
 }

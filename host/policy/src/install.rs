@@ -67,7 +67,7 @@ impl PolicyHost {
     pub(crate) fn roll_back(&self, failed: &Arc<Installed>, cause: &str) {
         let now = self.place.clock.now();
         let Some(previous) = &failed.previous else { return };
-        if now.since(failed.since) > ON_PROBATION || failed.version.is_shadow() {
+        if now.since(failed.since) > ON_PROBATION {
             return;
         }
         let name = &failed.version.name;

@@ -124,7 +124,8 @@ impl Lab {
             .unwrap();
         until("the daemon serves", || {
             assert!(daemon.try_wait().unwrap().is_none(), "the daemon ended:\n{}", self.log());
-            UnixStream::connect(folder.join("cni.sock")).is_ok()
+            let serves = |socket| UnixStream::connect(folder.join(socket)).is_ok();
+            serves("cni.sock") && serves("admin.sock")
         });
         self.daemon = Some(daemon);
     }
@@ -235,18 +236,23 @@ pub fn start_plugin(
 
 /// One request to the admin API behind a socket: status and body.
 pub fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
+    try_http(socket, method, path, body).unwrap()
+}
+
+/// None if the daemon went away.
+pub fn try_http(socket: &Path, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     use std::io::{Read as _, Write as _};
-    let mut stream = UnixStream::connect(socket).unwrap();
+    let mut stream = UnixStream::connect(socket).ok()?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
-    .unwrap();
+    .ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     // The answers of these tests come in one chunk or with a length; the frame of a chunk is not JSON.
     let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
@@ -257,7 +263,7 @@ pub fn http(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String
             .join("\n"),
         false => body.to_owned(),
     };
-    (status, body)
+    Some((status, body))
 }
 
 impl Alone {

@@ -8,10 +8,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// `nobody` and `nogroup`, as the kernel has them.
 const NOBODY: u32 = 65_534;
-/// Descriptors that stay: standard input, output and error.
-const KEPT_DESCRIPTORS: i32 = 3;
-/// Descriptors that it may have.
-const DESCRIPTORS: u64 = 16;
+/// Descriptors that stay: standard input, output and error. It may have no others: no file and no socket is opened any more.
+const KEPT_DESCRIPTORS: u32 = 3;
 /// How far it steps back behind the daemon.
 const NICENESS: i32 = 10;
 
@@ -26,7 +24,7 @@ pub(super) fn give_up_rights(memory: u64, cpu_s: u64) -> io::Result<()> {
     let _ = rustix::process::nice(NICENESS);
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
-    limit(Resource::Nofile, DESCRIPTORS)?;
+    limit(Resource::Nofile, KEPT_DESCRIPTORS.into())?;
     limit(Resource::As, memory)?;
     // One second later the kernel kills without asking.
     let cpu = Rlimit { current: Some(cpu_s), maximum: Some(cpu_s.saturating_add(1)) };
@@ -70,7 +68,7 @@ fn limit(resource: Resource, most: u64) -> io::Result<()> {
 /// Closes what was inherited: the daemon opens everything so that it closes by itself, but who started the daemon may not.
 #[expect(unsafe_code, reason = "closing descriptors by number; no kept crate offers close_range")]
 fn close_others() -> io::Result<()> {
-    let listed: Vec<i32> = match std::fs::read_dir("/proc/self/fd") {
+    let listed: Vec<u32> = match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|number| *number >= KEPT_DESCRIPTORS)
@@ -79,10 +77,10 @@ fn close_others() -> io::Result<()> {
         Err(error) => return Err(error),
     };
     // The listing had a descriptor itself, which is closed by now.
-    let is_open = |number: &i32| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok();
+    let is_open = |number: &u32| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok();
     for number in listed.into_iter().filter(is_open) {
         // SAFETY: it is open, and nothing in this process owns it: `main` came here first.
-        unsafe { rustix::io::close(number) };
+        unsafe { rustix::io::close(number.cast_signed()) };
     }
     Ok(())
 }

@@ -7,8 +7,8 @@
 //!
 //! Compiled code is native code: whoever writes it rules the daemon. It is taken from two places only, the cache of this
 //! node, whose files carry a MAC by a key of this node, and the pipe of the compiler that was started a moment ago; never
-//! from a registry, an object or a file that somebody names. The child bounds what compiling costs. It is no second wall
-//! against a defect of the compiler, but it has no rights, no files and no network worth having.
+//! from a registry, an object or a file that somebody names. The child bounds what compiling costs, and has no
+//! rights; against a defect of the compiler that makes wrong code it is no wall, for that code runs in the daemon.
 
 mod cache;
 mod child;

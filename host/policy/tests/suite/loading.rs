@@ -226,3 +226,14 @@ fn every_memory_layout_serves() {
         );
     }
 }
+
+#[test]
+fn a_hook_that_fails_on_a_request_of_any_size_is_refused_with_that_size() {
+    let world = World::new();
+    // Ranking the most rows that there can be takes more.
+    let limits = json!({"fuel": 150_000, "fuelPerRow": 0});
+    let spec = json!({"source": {"bundled": "balanced"}, "limits": limits});
+    let refusal = refused(&world, spec);
+    assert_eq!(refusal.stage, "trying its hooks");
+    assert!(refusal.why.contains("select request with 512 row(s)"), "{refusal}");
+}
