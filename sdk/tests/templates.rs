@@ -1,7 +1,7 @@
 //! `tenure policy new` must write crates that build and pass their tests at once: every subset of hooks does, offline, without
 //! a warning, and its fixtures and schema are well-formed.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "../templates/fill.rs"]
 mod fill;

@@ -68,7 +68,7 @@ impl Makers {
     fn module(&self, random: &mut Random) -> Vec<u8> {
         let choices = random.bytes(CHOICES);
         // One of four may use whatever there is; what this host lacks would else be the end of nearly all.
-        let wild = random.next() % 4 == 0;
+        let wild = random.next().is_multiple_of(4);
         let config = Config {
             exports: Some(self.exports.clone()),
             max_imports: 0,
@@ -83,8 +83,8 @@ impl Makers {
             relaxed_simd_enabled: wild,
             wide_arithmetic_enabled: wild,
             // What would make nearly all of them end at their first instruction.
-            disallow_traps: random.next() % 2 == 0,
-            allow_start_export: random.next() % 4 == 0,
+            disallow_traps: random.next().is_multiple_of(2),
+            allow_start_export: random.next().is_multiple_of(4),
             ..Config::default()
         };
         let mut source = arbitrary::Unstructured::new(&choices);

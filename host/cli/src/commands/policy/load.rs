@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, format: Format) -> Result<(), CliError> {
     let place = args.from.display().to_string();
     let (artifact, signatures) = module.into_artifact(&place, None, BTreeMap::new())?;
     let registry = args.remote.registry()?;
-    let pushed = registry.push(&to, &artifact, &signatures);
+    let pushed = Box::pin(registry.push(&to, &artifact, &signatures));
     let pushed = with_progress(&format!("pushing to {to}"), pushed).await;
     said.manifest = Some(pushed?);
     said.print(format)

@@ -90,7 +90,7 @@ impl Module {
 
     pub(super) async fn pull(reference: &OciRef, remote: Remote) -> Result<Self, CliError> {
         let registry = remote.registry()?;
-        let pulled = registry.pull(reference);
+        let pulled = Box::pin(registry.pull(reference));
         let pulled = with_progress(&format!("pulling {reference}"), pulled).await?;
         Ok(Self {
             name: Some(reference.to_string()),

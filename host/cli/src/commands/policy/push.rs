@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args, format: Format) -> Result<(), CliError> {
     let place = args.file.display().to_string();
     let (artifact, signatures) = module.into_artifact(&place, args.author, annotations)?;
     let registry = args.remote.registry()?;
-    let pushed = registry.push(&args.to, &artifact, &signatures);
+    let pushed = Box::pin(registry.push(&args.to, &artifact, &signatures));
     let manifest = with_progress(&format!("pushing to {}", args.to), pushed).await?;
     said.manifest = Some(manifest);
     said.print(format)

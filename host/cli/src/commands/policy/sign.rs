@@ -45,11 +45,11 @@ pub(crate) async fn run(args: Args, format: Format) -> Result<(), CliError> {
         }
         Place::Registry(reference) => {
             let registry = args.remote.registry()?;
-            let pulled = registry.pull(&reference);
+            let pulled = Box::pin(registry.pull(&reference));
             let pulled = with_progress(&format!("pulling {reference}"), pulled).await?;
             let mut mine = Signatures::default();
             mine.sign(&pulled.artifact.digest(), &key)?;
-            let added = registry.add_signatures(&reference, &pulled.artifact, &mine);
+            let added = Box::pin(registry.add_signatures(&reference, &pulled.artifact, &mine));
             with_progress(&format!("signing {reference}"), added).await?;
             let module = Module {
                 name: None,
