@@ -5,12 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process;
+use std::thread;
+use std::time::Duration;
 
 use super::environment::variable;
 use crate::answer::{self, Failure};
 use crate::intent::{Intent, MAX_SPOOLED};
 
 const FOLDER_MODE: u32 = 0o700;
+/// What `/proc/uptime` counts in.
+const TICK_MS: u64 = 10;
 
 /// A moment of one boot, as the intent carries it.
 #[derive(Clone)]
@@ -23,12 +27,27 @@ impl Instant {
     /// Now; none where `/proc` does not tell.
     pub(super) fn now() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let uptime = fs::read_to_string("/proc/uptime").ok()?;
-        Some(Self { boot: boot.trim().to_owned(), boottime_ms: boottime_ms(&uptime)? })
+        Some(Self { boot: boot.trim().to_owned(), boottime_ms: uptime_ms()? })
+    }
+
+    /// The end of the hundredth of a second that it lies in, once that is over: an ADD of a moment before is before it, too.
+    /// Whoever is called while this DEL still runs does not come after it.
+    fn when_over(self) -> Self {
+        let end = self.boottime_ms.saturating_add(TICK_MS);
+        // Mostly it is over long since: a DEL is kept only after the daemon was waited for.
+        while uptime_ms().is_some_and(|now| now < end) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Self { boottime_ms: end, ..self }
     }
 }
 
-/// The first figure of `/proc/uptime` (seconds with two decimals, cut not rounded: an earlier instant frees less).
+/// `CLOCK_BOOTTIME`, as far as `/proc` tells it.
+fn uptime_ms() -> Option<u64> {
+    boottime_ms(&fs::read_to_string("/proc/uptime").ok()?)
+}
+
+/// The first figure of `/proc/uptime` (seconds with two decimals, cut not rounded).
 fn boottime_ms(uptime: &str) -> Option<u64> {
     let (seconds, hundredths) = uptime.split_whitespace().next()?.split_once('.')?;
     let seconds: u64 = seconds.parse().ok()?;
@@ -42,7 +61,7 @@ fn boottime_ms(uptime: &str) -> Option<u64> {
 /// # Errors
 /// Code 11 when the folder is full, 5 when the disk refuses, 4 when the environment names no attachment.
 pub(super) fn keep(folder: &Path, network: &str, started: Option<Instant>) -> Result<(), Failure> {
-    let instant = started.ok_or_else(|| {
+    let instant = started.map(Instant::when_over).ok_or_else(|| {
         let msg = "boot id and uptime cannot be read from /proc, so the DEL cannot be kept for the daemon";
         Failure::new(answer::IO_FAILED, "NO_BOOT_CLOCK", msg)
     })?;
@@ -127,6 +146,14 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_is_kept_as_the_end_of_its_tick_once_that_is_over() {
+        let before = Instant::now().unwrap();
+        let kept = before.clone().when_over();
+        assert_eq!(kept.boottime_ms, before.boottime_ms + TICK_MS);
+        assert!(uptime_ms().unwrap() >= kept.boottime_ms, "an ADD that comes now is not before it");
+    }
 
     #[test]
     fn uptime_reads_as_milliseconds() {
