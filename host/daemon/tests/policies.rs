@@ -181,7 +181,7 @@ fn a_start_compiles_nothing_again_and_never_runs_code_that_was_not_written_here(
 #[test]
 fn a_bomb_for_the_compiler_costs_a_refusal_and_the_daemon_lives() {
     let (lab, folder) = lab();
-    let lab = lab.pool("p", json!({"cidr": "10.7.0.0/24"})).start();
+    let lab = lab.pool("p", json!({"cidr": "10.7.0.0/16"})).start();
     std::fs::write(folder.join("bomb.wasm"), bombs::of_memory(3000, 1000)).unwrap();
     netns("c1");
     let config = lab.network("1.1.0", "bridge", json!({}));
