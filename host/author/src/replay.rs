@@ -1,7 +1,8 @@
 //! `tenure policy replay`: decisions of a real daemon, made again. With the modules that made them each comes out the same, to
 //! the unit of fuel; with another one the difference is what it would have changed.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,6 +146,22 @@ impl Ring {
         self.decisions.is_empty()
     }
 
+    /// Whether all who were asked are there, and were asked indeed.
+    fn can_play(&self, record: &DecisionRecord) -> bool {
+        record.steps.iter().all(|step| {
+            let known = self.policies.iter().find(|policy| policy.name == step.policy);
+            let is_known = known.is_some_and(|policy| {
+                policy.digest == step.digest || policy.spec.mode == PolicyMode::Shadow
+            });
+            is_known && step.outcome != StepOutcome::Skipped
+        })
+    }
+
+    fn is_shadow(&self, name: &ObjectName) -> bool {
+        let known = self.policies.iter().find(|policy| policy.name == *name);
+        known.is_some_and(|policy| policy.spec.mode == PolicyMode::Shadow)
+    }
+
     /// A recorded decision as a fixture of the policy that decided, in YAML; `answer` is what it shall say.
     ///
     /// # Errors
@@ -180,11 +197,20 @@ fn said(step: &DecisionStep) -> Value {
     }
 }
 
-/// A host with the recorded policies, some of them with other modules.
+/// A host with some of the recorded policies, some of them with other modules.
 struct Stage<'r> {
     host: PolicyHost,
     ring: &'r Ring,
     modules: &'r BTreeMap<ObjectName, PathBuf>,
+    policies: BTreeSet<ObjectName>,
+}
+
+/// A stage for each set of policies that decided together: some of them may be younger than a decision.
+struct Stages<'r> {
+    ring: &'r Ring,
+    modules: &'r BTreeMap<ObjectName, PathBuf>,
+    folder: &'r Path,
+    by_policies: BTreeMap<BTreeSet<ObjectName>, Stage<'r>>,
 }
 
 /// Makes the decisions again. `modules` replaces the modules of these policies; `folder` holds the shipped ones.
@@ -205,7 +231,7 @@ pub fn replay(
             known.join(", ")
         )));
     }
-    let stage = Stage::new(ring, modules, folder)?;
+    let mut stages = Stages { ring, modules, folder, by_policies: BTreeMap::new() };
     let mut replayed = Replayed {
         decisions: 0,
         same: 0,
@@ -213,15 +239,15 @@ pub fn replay(
         effects: BTreeMap::new(),
         changes: Vec::new(),
     };
-    stage.install()?;
     for record in &ring.decisions {
-        if !stage.can_play(record) {
+        if !ring.can_play(record) {
             replayed.left_out += 1;
             continue;
         }
+        let stage = stages.of(record)?;
         let now = stage.play(record)?;
         replayed.decisions += 1;
-        match change(record, &now, modules) {
+        match change(ring, record, &now, modules) {
             None => replayed.same += 1,
             Some(change) => {
                 for effect in &change.effects {
@@ -239,6 +265,29 @@ pub fn replay(
     Ok(replayed)
 }
 
+// === impl Stages ===
+
+impl<'r> Stages<'r> {
+    /// Where a decision is made again. As it was, those whom it asked are enough: who was not asked had no part in it. With
+    /// another module others may be asked, and then all are there that are there now.
+    fn of(&mut self, record: &DecisionRecord) -> Result<&Stage<'r>, AuthorError> {
+        let asked = || record.steps.iter().map(|step| step.policy.clone()).collect();
+        let policies: BTreeSet<ObjectName> = match self.modules.is_empty() {
+            true => asked(),
+            false => self.ring.policies().into_iter().collect(),
+        };
+        match self.by_policies.entry(policies) {
+            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Vacant(free) => {
+                let policies = free.key().clone();
+                let stage = Stage::new(self.ring, self.modules, self.folder, policies)?;
+                stage.install()?;
+                Ok(free.insert(stage))
+            }
+        }
+    }
+}
+
 // === impl Stage ===
 
 impl<'r> Stage<'r> {
@@ -246,6 +295,7 @@ impl<'r> Stage<'r> {
         ring: &'r Ring,
         modules: &'r BTreeMap<ObjectName, PathBuf>,
         folder: &Path,
+        policies: BTreeSet<ObjectName>,
     ) -> Result<Self, AuthorError> {
         let options = PolicyHostOptions {
             folder: folder.to_owned(),
@@ -255,11 +305,13 @@ impl<'r> Stage<'r> {
         };
         let host = PolicyHost::new(options, Arc::new(Still));
         let host = host.map_err(|error| AuthorError::Engine(error.to_string()))?;
-        Ok(Self { host, ring, modules })
+        Ok(Self { host, ring, modules, policies })
     }
 
     fn install(&self) -> Result<(), AuthorError> {
-        let active = |policy: &&Recorded| policy.spec.mode == PolicyMode::Active;
+        let active = |policy: &&Recorded| {
+            policy.spec.mode == PolicyMode::Active && self.policies.contains(&policy.name)
+        };
         for Recorded { name, spec, digest } in self.ring.policies.iter().filter(active) {
             let mut spec = spec.clone();
             spec.digest = Some(digest.clone());
@@ -274,17 +326,6 @@ impl<'r> Stage<'r> {
             })?;
         }
         Ok(())
-    }
-
-    /// Whether all who were asked are there, and were asked indeed.
-    fn can_play(&self, record: &DecisionRecord) -> bool {
-        record.steps.iter().all(|step| {
-            let known = self.ring.policies.iter().find(|policy| policy.name == step.policy);
-            let is_known = known.is_some_and(|policy| {
-                policy.digest == step.digest || policy.spec.mode == PolicyMode::Shadow
-            });
-            is_known && step.outcome != StepOutcome::Skipped
-        })
     }
 
     fn play(&self, record: &DecisionRecord) -> Result<DecisionRecord, AuthorError> {
@@ -307,11 +348,13 @@ fn recorded_level(ring: &Ring) -> LogLevel {
 
 /// What differs; none if nothing does. Of a policy with another module only its part in the answer counts.
 fn change(
+    ring: &Ring,
     record: &DecisionRecord,
     now: &DecisionRecord,
     modules: &BTreeMap<ObjectName, PathBuf>,
 ) -> Option<Change> {
     let step = |step: &DecisionStep| json!({"policy": step.policy, "outcome": step.outcome, "fuel": step.fuel, "lookups": step.lookups, "log": step.log});
+    let is_active = |step: &&DecisionStep| !ring.is_shadow(&step.policy);
     let is_kept = |step: &&DecisionStep| !modules.contains_key(&step.policy);
     let shown = |record: &DecisionRecord| {
         let decider = match &record.by {
@@ -319,7 +362,7 @@ fn change(
             DecidedBy::BuiltIn => "the built-in strategy".to_owned(),
         };
         let steps: Vec<Value> = match modules.is_empty() {
-            true => record.steps.iter().map(step).collect(),
+            true => record.steps.iter().filter(is_active).map(step).collect(),
             // Who is asked after it may be others.
             false => record.steps.iter().filter(is_kept).map(|step| json!(step.policy)).collect(),
         };

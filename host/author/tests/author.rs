@@ -254,6 +254,25 @@ fn ten_thousand_recorded_decisions_come_out_the_same_to_the_unit_of_fuel() {
 }
 
 #[test]
+fn a_policy_that_is_younger_than_a_decision_has_no_part_in_its_replay() {
+    let options = PolicyHostOptions { folder: folder(), ..PolicyHostOptions::default() };
+    let host = PolicyHost::new(options, Arc::new(Counting(Default::default()))).unwrap();
+    let mut policies = Vec::new();
+    for (name, priority) in [("grace", 0), ("balanced", 7)] {
+        let spec = json!({"source": {"bundled": name}, "priority": priority});
+        let object = ObjectName::new(name).unwrap();
+        let status = host.install(&object, &serde_json::from_value(spec.clone()).unwrap()).unwrap();
+        policies.push(json!({"metadata": {"name": name}, "spec": spec, "status": status}));
+        for at in 0..30 {
+            ask(at).decide(&host);
+        }
+    }
+    let ring = through_a_file(&Ring::of(&policies, host.decisions(100)).unwrap());
+    let replayed = replay(&ring, &BTreeMap::new(), &folder()).unwrap();
+    assert_eq!((replayed.decisions, replayed.same), (60, 60), "{:?}", replayed.changes);
+}
+
+#[test]
 fn another_module_shows_whom_it_would_have_changed() {
     let ring = through_a_file(&recorded(300));
     let modules = BTreeMap::from([(ObjectName::new("pool-order").unwrap(), component("balanced"))]);

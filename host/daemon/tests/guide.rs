@@ -24,7 +24,7 @@ tenured --config /run/tenured.toml > /run/tenured.log 2>&1 &
 trap 'kill $! && wait $! || true' EXIT
 for try in $(seq 200); do tenure status > /dev/null 2>&1 && break; sleep 0.1; done
 tenure status > /dev/null
-export TENURE_SDK="$SDK" CARGO_NET_OFFLINE=true
+export TENURE_SDK="$SDK" TENURE_POLICIES="$POLICIES" CARGO_NET_OFFLINE=true
 "#;
 
 /// The `sh` blocks of the chapter, in order.
