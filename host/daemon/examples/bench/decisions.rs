@@ -1,4 +1,5 @@
-//! One `select` decision by a Wasm policy on a fresh instance.
+//! One `select` decision by a Wasm policy on a fresh instance: by itself, beside the same rule as a native call, and as a share of
+//! an ADD.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +12,15 @@ use tenure_core::name::{ObjectName, PoolName};
 use tenure_core::objects::Object;
 use tenure_core::ports::Policies as _;
 use tenure_core::time::WallMs;
+use tenure_policy::{Policy as _, Select as _};
 
-use crate::report;
-use crate::site::{Folders, object};
+use crate::site::{Folders, object, request};
+use crate::{report, report_beside};
+
+/// The very source of the shipped policy, as a part of this program.
+#[path = "../../../../policies/balanced/src/lib.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod balanced;
 
 const RUNS: usize = 5;
 const CALLS: usize = 2000;
@@ -40,6 +47,69 @@ pub(crate) fn select(site: &Folders) {
             report("select", &format!("{policy}, {candidates} candidates"), "us", figures);
         }
         assert!(host.status()[0].faults.is_empty(), "faults were timed: {:?}", host.status());
+    }
+}
+
+/// `balanced` in Wasm, with instance, `init`, checks and record, beside its `select` called natively on rows that are there.
+pub(crate) fn native(site: &Folders) {
+    let host = site.policies();
+    let spec = serde_json::from_value(json!({"source": {"bundled": "balanced"}})).unwrap();
+    host.install(&ObjectName::new("balanced").unwrap(), &spec).unwrap();
+    let rule = balanced::Balanced::new(tenure_policy::parse_settings("{}").unwrap()).unwrap();
+    let asked = tenure_policy::SelectRequest::builder().build();
+    for candidates in [1u32, 16, 100, 512] {
+        let request = question(candidates);
+        let rows: Vec<_> = request.candidates.iter().map(native_row).collect();
+        let rows = tenure_policy::Candidates::of(&rows);
+        let (mut wasm, mut native) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            wasm.push(per_call(|| drop(std::hint::black_box(host.select(&request)))));
+            native.push(per_call(|| drop(std::hint::black_box(rule.select(&asked, &rows)))));
+        }
+        let case = format!("balanced, {candidates} candidates, beside the same rule natively");
+        report_beside(("select", &case, "us"), wasm, ("native call", native));
+    }
+}
+
+/// What policies take of a durable ADD in the engine, one at a time, with the policies that are shipped.
+pub(crate) async fn share(site: &Folders) {
+    const ADDS: usize = 400;
+    let host = site.policies();
+    let engine =
+        site.engine_of("share", &[("p", json!({"cidr": "10.0.0.0/8"}))], host.clone()).await;
+    let mut figures = Vec::new();
+    for run in 0..RUNS {
+        let before = host.decisions(1).first().map_or(0, |record| record.id);
+        let begun = Instant::now();
+        for number in 0..ADDS {
+            engine.add(request(&format!("c{run}-{number}"))).await.unwrap();
+        }
+        let whole = begun.elapsed().as_secs_f64() * 1e6;
+        let records = host.decisions(ADDS * 2);
+        let own = records.iter().filter(|record| record.id > before);
+        let policies: u64 = own.flat_map(|record| &record.steps).map(|step| step.micros).sum();
+        assert!(policies > 0, "no policy was asked");
+        figures.push(policies as f64 * 100.0 / whole);
+    }
+    report("select", "all policies of an ADD, share of its time", "%", figures);
+}
+
+fn per_call(mut call: impl FnMut()) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..CALLS {
+        call();
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / CALLS as f64
+}
+
+fn native_row(row: &Candidate) -> tenure_policy::Candidate {
+    tenure_policy::Candidate {
+        pool: row.pool,
+        free: row.free,
+        used: row.used,
+        named: row.named,
+        order: row.order,
+        ..tenure_policy::Candidate::default()
     }
 }
 

@@ -22,15 +22,35 @@ mod swap;
 use serde_json::json;
 
 /// One figure: the median of its runs.
-pub(crate) fn report(bench: &str, case: &str, unit: &str, mut figures: Vec<f64>) -> f64 {
+pub(crate) fn report(bench: &str, case: &str, unit: &str, figures: Vec<f64>) -> f64 {
+    line((bench, case, unit), figures, None)
+}
+
+/// The same beside what somebody else took in the same run.
+pub(crate) fn report_beside(
+    (bench, case, unit): (&str, &str, &str),
+    figures: Vec<f64>,
+    (name, mut peer): (&str, Vec<f64>),
+) {
+    peer.sort_by(f64::total_cmp);
+    line((bench, case, unit), figures, Some((name, peer[peer.len() / 2])));
+}
+
+fn line(
+    (bench, case, unit): (&str, &str, &str),
+    mut figures: Vec<f64>,
+    peer: Option<(&str, f64)>,
+) -> f64 {
     figures.sort_by(f64::total_cmp);
     let (median, runs) = (figures[figures.len() / 2], figures.len());
     let round = |figure: f64| (figure * 100.0).round() / 100.0;
     println!(
         "{}",
         json!({
-            "bench": bench, "case": case, "unit": unit, "ours": round(median), "peer": null, "peer_name": null,
-            "ratio": null, "runs": runs, "min": round(figures[0]), "max": round(figures[runs - 1]),
+            "bench": bench, "case": case, "unit": unit, "ours": round(median),
+            "peer": peer.map(|(_, peer)| round(peer)), "peer_name": peer.map(|(name, _)| name),
+            "ratio": peer.map(|(_, peer)| round(median / peer)),
+            "runs": runs, "min": round(figures[0]), "max": round(figures[runs - 1]),
         })
     );
     median
@@ -56,7 +76,11 @@ fn main() {
         match which.as_str() {
             "durable" => adds::durable(&site).await,
             "pool-size" => adds::pool_size(&site).await,
-            "select" => decisions::select(&site),
+            "select" => {
+                decisions::select(&site);
+                decisions::native(&site);
+                decisions::share(&site).await;
+            }
             "swap" => swap::swap(&site, std::path::Path::new(&args.next().unwrap())).await,
             other => panic!("no benchmark {other:?}"),
         }

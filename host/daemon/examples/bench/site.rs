@@ -70,7 +70,7 @@ impl Folders {
         self.engine_of(name, pools, Arc::new(PolicyHost::new(options, clock).unwrap())).await
     }
 
-    async fn engine_of(
+    pub(crate) async fn engine_of(
         &self,
         name: &str,
         pools: &[(&str, Value)],
