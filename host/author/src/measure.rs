@@ -222,7 +222,7 @@ fn line(trial: &Trial, question: &Question, settings: &Value) -> Result<Figure, 
     let again = fault.is_some();
     let mut times =
         Histogram::<u64>::new(3).map_err(|error| AuthorError::Engine(error.to_string()))?;
-    for _ in 0..WARM.min(if again { 1 } else { WARM }) {
+    for _ in 0..if again { 1 } else { WARM } {
         let _ = time(trial, question);
     }
     let until = Instant::now() + LINE;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tenure_core::name::ObjectName;
-use tenure_core::objects::{PolicyLimits, PolicySpec};
+use tenure_core::objects::PolicySpec;
 use tenure_core::ports::Policies as _;
 use tenure_policy_host::{
-    About, EngineOptions, PolicyHost, PolicyHostError, PolicyHostOptions, RingOptions,
+    About, EngineOptions, LogLevel, PolicyHost, PolicyHostError, PolicyHostOptions, RingOptions,
 };
 
 use crate::clock::Still;
@@ -68,37 +68,28 @@ impl Trial {
     /// # Errors
     /// The engine cannot start.
     pub fn of(path: &Path) -> Result<Self, AuthorError> {
-        Self::with(
-            path,
-            &PolicyLimits::default(),
-            EngineOptions { slots: SLOTS, ..Default::default() },
-        )
+        Self::with(path, EngineOptions { slots: SLOTS, ..Default::default() })
     }
 
     /// With an engine that tells where a trap was.
     pub(crate) fn with_stacks(path: &Path) -> Result<Self, AuthorError> {
-        let engine = EngineOptions { slots: SLOTS, stacks: true, ..Default::default() };
-        Self::with(path, &PolicyLimits::default(), engine)
+        Self::with(path, EngineOptions { slots: SLOTS, stacks: true, ..Default::default() })
     }
 
-    fn with(
-        path: &Path,
-        limits: &PolicyLimits,
-        engine: EngineOptions,
-    ) -> Result<Self, AuthorError> {
+    fn with(path: &Path, engine: EngineOptions) -> Result<Self, AuthorError> {
         let wrong = |why: String| AuthorError::Engine(why);
         let path = path.canonicalize().map_err(AuthorError::file("reading", path))?;
-        let source = json!({"source": {"file": path}, "limits": limits});
+        let source = json!({"source": {"file": path}});
         let spec = serde_json::from_value(source).map_err(|error| wrong(error.to_string()))?;
-        let ring = RingOptions { records: RECORDS, ..RingOptions::default() };
         let options = PolicyHostOptions {
-            ring,
+            ring: RingOptions { records: RECORDS, ..RingOptions::default() },
             engine,
-            log_level: tracing_level(),
+            // Tools show all that a policy logs.
+            log_level: LogLevel::TRACE,
             ..PolicyHostOptions::default()
         };
-        let host =
-            PolicyHost::new(options, Arc::new(Still)).map_err(|error| wrong(error.to_string()))?;
+        let host = PolicyHost::new(options, Arc::new(Still));
+        let host = host.map_err(|error| wrong(error.to_string()))?;
         let name = ObjectName::new("trial").map_err(|error| wrong(error.to_string()))?;
         Ok(Self { host, name, path, spec })
     }
@@ -129,11 +120,6 @@ impl Trial {
         let what = self.path.display().to_string();
         AuthorError::Refused { what, stage: refusal.stage, why: refusal.why }
     }
-}
-
-/// Tools show all that a policy logs.
-fn tracing_level() -> tenure_policy_host::LogLevel {
-    tenure_policy_host::LogLevel::TRACE
 }
 
 /// Looks at a component and has the host try it.
