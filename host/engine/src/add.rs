@@ -29,6 +29,7 @@ use crate::choose::{Choice, NoChoice};
 use crate::holds::Holds;
 use crate::live::Looks;
 use crate::locks::AttachmentGuard;
+use crate::rivals::shares_key;
 use crate::wait::{Place, Shortage, Ticket};
 use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
 
@@ -331,9 +332,7 @@ impl Engine {
                 else {
                     continue;
                 };
-                let same = old.sticky.as_ref().is_some_and(|s| s.key == sticky.key)
-                    && old.attachment.network == lease.attachment.network
-                    && old.attachment.ifname == lease.attachment.ifname;
+                let same = shares_key(&old, lease);
                 if let (true, LeaseState::Released { keep_until, .. }) = (same, &mut old.state) {
                     *keep_until = None;
                     writes.push(Write::Replace { lease: old, expect: revision });

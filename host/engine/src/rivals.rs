@@ -74,16 +74,18 @@ impl Engine {
 
 /// Labels are hashes: the records are compared.
 fn is_rival(other: &Lease, lease: &Lease, wall: WallMs) -> bool {
-    let key = |lease: &Lease| lease.sticky.as_ref().map(|sticky| sticky.key.clone());
-    let place = |lease: &Lease| {
-        let Attachment { network, ifname, .. } = &lease.attachment;
-        (network.clone(), ifname.clone(), lease.key().family(), key(lease))
-    };
-    if other.key() == lease.key() || place(other) != place(lease) {
+    if other.key() == lease.key() || !shares_key(other, lease) {
         return false;
     }
     match other.state {
         LeaseState::Released { keep_until, .. } => keep_until.is_some_and(|until| until > wall),
         LeaseState::Bound | LeaseState::Quarantined { .. } => other.has_holder(),
     }
+}
+
+/// Whether both have one sticky key: it is one of its network, interface and family.
+pub(crate) fn shares_key(one: &Lease, other: &Lease) -> bool {
+    let place = |lease: &Lease| (lease.attachment.network.clone(), lease.attachment.ifname.clone());
+    let key = |lease: &Lease| lease.sticky.as_ref().map(|sticky| sticky.key.clone());
+    (one.key().family(), place(one), key(one)) == (other.key().family(), place(other), key(other))
 }
