@@ -35,34 +35,22 @@ pub(crate) fn reclaim(request: &ReclaimRequest) -> usize {
 }
 
 fn holder(holder: &Holder, keys: &[String]) -> usize {
-    let types::Holder {
-        owner_kind,
-        namespace,
-        name,
-        uid,
-        controller_kind,
-        controller_name,
-        node,
-        zone,
-        network,
-        interface_name,
-        attributes,
-    } = convert::holder(holder, keys);
+    let holder = convert::holder(holder, keys);
     let texts = [
-        owner_kind,
-        namespace,
-        name,
-        uid,
-        controller_kind,
-        controller_name,
-        node,
-        zone,
-        network,
-        interface_name,
+        &holder.owner_kind,
+        &holder.namespace,
+        &holder.name,
+        &holder.uid,
+        &holder.controller_kind,
+        &holder.controller_name,
+        &holder.node,
+        &holder.zone,
+        &holder.network,
+        &holder.interface_name,
     ];
-    let texts: usize = texts.iter().map(String::len).sum();
+    let texts: usize = texts.iter().map(|text| text.len()).sum();
     let of = |one: &types::Attribute| 2 * SLICE + one.key.len() + one.value.len();
-    HOLDER + texts + attributes.iter().map(of).sum::<usize>()
+    HOLDER + texts + holder.attributes.iter().map(of).sum::<usize>()
 }
 
 #[cfg(test)]
