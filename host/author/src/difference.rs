@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 use tenure_policy_host::About;
 
 use crate::error::AuthorError;
-use crate::face::hook_name;
 use crate::fixture_file::FixtureFile;
 use crate::json::at;
 use crate::trial::Trial;
@@ -128,10 +127,10 @@ fn said(trial: &Trial, file: &FixtureFile) -> Result<Value, AuthorError> {
 fn interface(a: &About, b: &About) -> Vec<(Level, String)> {
     let mut found = Vec::new();
     for hook in a.hooks.iter().filter(|hook| !b.hooks.contains(hook)) {
-        found.push((Level::Major, format!("hook {} is gone", hook_name(*hook))));
+        found.push((Level::Major, format!("hook {} is gone", hook.name())));
     }
     for hook in b.hooks.iter().filter(|hook| !a.hooks.contains(hook)) {
-        found.push((Level::Minor, format!("hook {} is new", hook_name(*hook))));
+        found.push((Level::Minor, format!("hook {} is new", hook.name())));
     }
     for key in b.attribute_keys.iter().filter(|key| !a.attribute_keys.contains(key)) {
         found.push((Level::Minor, format!("it asks for the attribute {key}, too")));

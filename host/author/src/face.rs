@@ -238,7 +238,7 @@ impl Reader {
         sections.sort_by_key(|section| std::cmp::Reverse(section.size));
         let all = [Hook::Select, Hook::Affinity, Hook::Reclaim];
         let exports_hook = |hook: &Hook| {
-            let prefix = format!("tenure:policy/{}@", hook_name(*hook));
+            let prefix = format!("tenure:policy/{}@", hook.name());
             self.exports.iter().any(|name| name.starts_with(&prefix))
         };
         Face {
@@ -338,15 +338,6 @@ fn advice(name: &str) -> &'static str {
     ];
     let found = known.iter().find(|(prefix, _)| name.starts_with(prefix));
     found.map_or("nothing offers it to a policy; remove what needs it", |(_, advice)| advice)
-}
-
-/// The name of a hook in the contract.
-pub(crate) fn hook_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Select => "select",
-        Hook::Affinity => "affinity",
-        Hook::Reclaim => "reclaim",
-    }
 }
 
 #[cfg(test)]

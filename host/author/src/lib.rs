@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! a crate:      scaffold.rs (new) -> project.rs, toolchain.rs (cargo) -> component.rs (module -> component) -> FILE.wasm
+//! a core module of another language: foreign.rs -> FILE.wasm
 //! a component:  face.rs (imports, exports, sizes: nothing of it runs)
 //! runs it:      bench.rs over trial.rs: the engine and the limits of the daemon, one policy
 //!               cases.rs (fixtures), measure.rs, replay.rs, explain.rs, difference.rs
@@ -16,6 +17,7 @@
 mod component;
 mod error;
 mod face;
+mod foreign;
 mod json;
 mod project;
 mod scaffold;
@@ -43,6 +45,7 @@ mod trial;
 pub use component::{Metadata, componentize, with_metadata, without_names};
 pub use error::AuthorError;
 pub use face::{Face, Import, Section};
+pub use foreign::{Wasi, adapt};
 pub use project::Project;
 pub use scaffold::{HOOKS, Scaffold, Written};
 pub use toolchain::{TARGET, Toolchain};

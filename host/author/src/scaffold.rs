@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use tenure_core::decision::Hook;
 
 use crate::error::AuthorError;
-use crate::face::hook_name;
 
 #[path = "../../../sdk/templates/fill.rs"]
 #[allow(unreachable_pub, reason = "the SDK's test includes it, too")]
@@ -61,7 +60,7 @@ impl Scaffold {
         if folder.exists() {
             return Err(AuthorError::Exists(folder));
         }
-        let hooks: Vec<&str> = self.hooks.iter().map(|hook| hook_name(*hook)).collect();
+        let hooks: Vec<&str> = self.hooks.iter().map(|hook| hook.name()).collect();
         let files = fill::fill(&self.name, &hooks, &self.dependency()?);
         for (path, text) in &files {
             let path = folder.join(path);

@@ -130,13 +130,15 @@ pub fn check(path: &Path, settings: &Value) -> Result<Checked, AuthorError> {
     let bytes = std::fs::read(path).map_err(AuthorError::file("reading", path))?;
     let face = Face::read(&bytes)?;
     let trial = Trial::of(path)?;
+    // First: what was installed is not compiled again to be asked.
+    let installed = trial.install(settings);
     let about = trial.about().ok().map(|about| Told {
         name: about.name,
         version: about.version,
         settings_schema: about.settings_schema,
         attribute_keys: about.attribute_keys,
     });
-    let (stage, why) = match trial.install(settings) {
+    let (stage, why) = match installed {
         Ok(()) => (None, None),
         Err(AuthorError::Refused { stage, why, .. }) => (Some(stage.to_owned()), Some(why)),
         Err(error) => return Err(error),

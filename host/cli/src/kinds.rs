@@ -105,15 +105,6 @@ impl FromStr for Thing {
     }
 }
 
-/// A hook as policies and metrics write it.
-pub(crate) fn hook_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Select => "select",
-        Hook::Affinity => "affinity",
-        Hook::Reclaim => "reclaim",
-    }
-}
-
 /// A time in microseconds, short.
 pub(crate) fn micros(us: u64) -> String {
     if us < 10_000 { format!("{us}us") } else { format!("{}ms", us / 1000) }

@@ -132,6 +132,9 @@ fn what_is_typed_wrongly_changes_nothing_and_says_what_to_do() {
         ("new spread --hooks selekt", 2, "the hooks are select, affinity, reclaim"),
         ("new spread", 2, "--hooks"),
         ("build", 2, "tenure policy new"),
+        ("build --module nothing.wasm", 2, "--out"),
+        ("build --wasi stub", 2, "--module"),
+        ("build --module nothing.wasm --out x.wasm", 1, "nothing.wasm"),
         ("check nothing.wasm", 1, "nothing.wasm"),
         ("test nothing.wasm", 2, "--fixtures"),
         ("replay nothing.json", 1, "nothing.json"),
@@ -146,6 +149,23 @@ fn what_is_typed_wrongly_changes_nothing_and_says_what_to_do() {
     desk.types(".", "new spread --hooks select").ok();
     let again = desk.types(".", "new spread --hooks reclaim");
     assert_eq!((again.code, again.err.contains("exists already")), (2, true), "{}", again.err);
+}
+
+/// The example in Go, of which `cargo xtask policies` has made the core module.
+#[test]
+fn a_core_module_of_another_language_becomes_a_policy_and_its_wasi_leads_nowhere_only_on_request() {
+    let desk = Desk::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let module = root.join("sdk/examples/go/target/emptiest.core.wasm");
+    assert!(module.is_file(), "{} is missing: run `cargo xtask policies` first", module.display());
+    let line = format!("build --module {} --world select-only --out go.wasm", module.display());
+    let refused = desk.types(".", &line);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("it imports WASI (") && refused.err.contains("`--wasi stub`"));
+    assert_eq!(std::fs::read_dir(desk.path(".")).unwrap().count(), 0);
+    let built = desk.types(".", &format!("{line} --wasi stub -o json")).ok().json();
+    assert_eq!(built["checked"]["accepted"], true, "{built}");
+    assert_eq!(built["checked"]["face"]["metadata"]["name"], "emptiest-go");
 }
 
 #[test]

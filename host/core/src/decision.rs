@@ -35,6 +35,18 @@ pub enum Hook {
     Reclaim,
 }
 
+impl Hook {
+    /// As it stands in manifests and in the contract: `select`, `affinity` or `reclaim`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Select => "select",
+            Self::Affinity => "affinity",
+            Self::Reclaim => "reclaim",
+        }
+    }
+}
+
 /// What the host knows of the pools, by the index that requests use. Replaced whole when a pool changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {

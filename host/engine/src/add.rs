@@ -271,7 +271,11 @@ impl Engine {
         let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         let answer = self.answer(&leases)?;
         writes.extend(self.losers(&leases).await?);
-        let engine = self.clone();
+        // Whose end tells the task below that the caller has gone.
+        let caller = Arc::new(());
+        let (engine, waits) = (self.clone(), Arc::downgrade(&caller));
+        // An agent asks another replica then, which may have looked before this write: the same daemon would find it.
+        let may_ask_others = request.caller.node().is_some();
         // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
         // else acts on the attachment.
         let settled = tokio::spawn(async move {
@@ -279,11 +283,16 @@ impl Engine {
             if choice.is_first_use {
                 engine.yield_to_rivals(&leases, &guard).await?;
             }
+            if may_ask_others && waits.strong_count() == 0 {
+                tracing::info!(?attempt, "gives up what it wrote: its caller has gone");
+                engine.give_up(&leases, &guard, true).await?;
+            }
             Ok::<_, EngineError>(())
         });
         settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),
         })??;
+        drop(caller);
         Ok(answer)
     }
 

@@ -19,6 +19,8 @@ pub struct Counters {
     pub adds_waited: Count,
     /// ADDs answered with an error.
     pub adds_failed: Count,
+    /// Sets that were written and answered to nobody, and given up (invariant I4).
+    pub unanswered: Count,
     /// DELs that released something.
     pub dels: Count,
     /// DELs that found nothing (invariant I5).

@@ -53,6 +53,7 @@ mod suspects;
 mod sweep;
 mod take;
 mod testimony;
+mod unanswered;
 mod verbs;
 mod views;
 mod wait;

@@ -37,15 +37,8 @@ impl Engine {
             Ok(true) => EngineError::Overtaken,
             Err(error) => error,
         };
-        let Some(first) = leases.first() else { return Ok(()) };
-        let mut rows = self.held_by(&first.attachment, Some(&first.node)).await?;
-        rows.retain(|row| row.lease.attempt == first.attempt);
-        for row in &mut rows {
-            // Nothing is kept for a key that is somebody else's.
-            row.lease.sticky = None;
-        }
-        tracing::info!(attachment = %first.attachment, %error, "gave up a sticky key before it was answered");
-        self.end_old_hold(rows, guard).await?;
+        tracing::info!(%error, "gives up a sticky key before it was answered");
+        self.give_up(leases, guard, false).await?;
         let apart = getrandom::u64().unwrap_or_default() % APART_MS;
         sleep(Duration::from_millis(apart)).await;
         Err(error)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tenure_core::decision::{RETAIN_AS_AT_ADD, Verdict};
 use tenure_core::judge::{Finding, Judgement, Suspicion, find, observe};
 use tenure_core::lease::{Epoch, Lease, LeaseKey, LeaseState, Proof, QuarantineCause};
-use tenure_core::ledger::{Home, RowAt, Status};
+use tenure_core::ledger::{Home, RowAt, Slot, Status};
 use tenure_core::ports::AddressLook;
 use tenure_core::time::WallMs;
 use tenure_store::{Revision, Row, StoreError, Write};
@@ -168,6 +168,7 @@ impl Engine {
         for (what, outcome) in [
             ("forgetting old rows", self.forget_old_rows().await),
             ("finishing the deletion of pools", self.finish_deletions().await),
+            ("ending sets that were answered to nobody", self.end_unanswered().await),
         ] {
             if let Err(error) = outcome {
                 tracing::warn!(%error, what, "it is tried again in the next sweep");
@@ -192,7 +193,7 @@ impl Engine {
                 (state.epoch, state.ledger.rows_at(slice, may_have_holder))
             };
             let sights = self.look_at(&rows, |at| {
-                let asks = links > 0 && is_unseen(at);
+                let asks = links > 0 && is_unseen(&at.slot);
                 links = links.saturating_sub(usize::from(asks));
                 asks
             });
@@ -381,9 +382,9 @@ impl Engine {
 }
 
 /// Whether its kernel can see the address on a link, and has not yet.
-fn is_unseen(row: &RowAt) -> bool {
-    let can_be_seen = row.slot.home == Home::Here && row.slot.netns.is_some();
-    can_be_seen && matches!(row.slot.status, Status::Bound { seen: false, .. })
+pub(crate) fn is_unseen(slot: &Slot) -> bool {
+    let can_be_seen = slot.home == Home::Here && slot.netns.is_some();
+    can_be_seen && matches!(slot.status, Status::Bound { seen: false, .. })
 }
 
 /// The record after a sentence. A quarantined hold keeps its generation: its holder's ADD and DEL still work on it.

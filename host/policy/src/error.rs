@@ -131,7 +131,7 @@ pub enum PolicyHostError {
         export: String,
     },
     /// The object asks for a hook that the component lacks.
-    #[error("spec.hooks asks for {}, but it exports only {}", hook_name(*.wanted), hook_names(.exported))]
+    #[error("spec.hooks asks for {}, but it exports only {}", .wanted.name(), hook_names(.exported))]
     HookMissing {
         /// The hook.
         wanted: Hook,
@@ -170,7 +170,7 @@ pub enum PolicyHostError {
     #[error("{0}; it serves again when the object or its component changes")]
     TakenBack(String),
     /// A synthetic request made it fail.
-    #[error("a {} request with {rows} row(s) failed: {} ({})", hook_name(*.hook), .fault.message, .fault.kind.as_str())]
+    #[error("a {} request with {rows} row(s) failed: {} ({})", .hook.name(), .fault.message, .fault.kind.as_str())]
     Smoke {
         /// The hook.
         hook: Hook,
@@ -264,17 +264,8 @@ impl From<Fault> for PolicyHostError {
     }
 }
 
-/// The name of a hook in the contract.
-pub(crate) fn hook_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Select => "select",
-        Hook::Affinity => "affinity",
-        Hook::Reclaim => "reclaim",
-    }
-}
-
 fn hook_names(hooks: &[Hook]) -> String {
-    hooks.iter().map(|hook| hook_name(*hook)).collect::<Vec<_>>().join(", ")
+    hooks.iter().map(|hook| hook.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// The first names of a list; a hostile component may have thousands, and each as long as it likes.

@@ -4,7 +4,7 @@
 use tenure_core::decision::Hook;
 use wasmparser::{Parser, Payload};
 
-use crate::error::{PolicyHostError, hook_name};
+use crate::error::PolicyHostError;
 
 const PACKAGE: &str = "tenure:policy/";
 /// Versions of one minor number are compatible below 1.0, as wasmtime's linker has it.
@@ -59,13 +59,12 @@ impl Outline {
     pub(crate) fn hooks(&self) -> Result<Vec<Hook>, PolicyHostError> {
         let all = [Hook::Select, Hook::Affinity, Hook::Reclaim];
         let exports = |interface: &str| self.exports.iter().any(|name| is(name, interface));
-        let known =
-            |name: &str| is(name, "lifecycle") || all.iter().any(|h| is(name, hook_name(*h)));
+        let known = |name: &str| is(name, "lifecycle") || all.iter().any(|h| is(name, h.name()));
         let ours = |name: &&String| name.starts_with(PACKAGE);
         if let Some(export) = self.exports.iter().filter(ours).find(|name| !known(name)) {
             return Err(PolicyHostError::UnknownExport { export: export.clone() });
         }
-        let hooks: Vec<Hook> = all.into_iter().filter(|hook| exports(hook_name(*hook))).collect();
+        let hooks: Vec<Hook> = all.into_iter().filter(|hook| exports(hook.name())).collect();
         let none = |what| PolicyHostError::NoHooks { what, exports: self.exports.clone() };
         if hooks.is_empty() {
             return Err(none("hook (select, affinity or reclaim)"));
@@ -111,7 +110,7 @@ fn not_a_component(bytes: &[u8]) -> PolicyHostError {
     } else if Parser::is_core_wasm(bytes) {
         (
             "a core Wasm module",
-            "the last step is missing: `wasm-tools component new` makes a component of it, and so does `cargo xtask policies` where Tenure is built",
+            "the last step is missing: `tenure policy build --module` makes a component of it, and so does `tenure policy build --module`",
         )
     } else if bytes.starts_with(b"\x7fELF") {
         ("a native program or library", "build with `--target wasm32-unknown-unknown`")
@@ -134,7 +133,9 @@ mod tests {
         let said = |bytes: &[u8]| Outline::read(bytes).unwrap_err().to_string();
         assert!(said(b"").contains("an empty file"));
         let core = said(b"\0asm\x01\0\0\0");
-        assert!(core.contains("a core Wasm module") && core.contains("`wasm-tools component new`"));
+        assert!(
+            core.contains("a core Wasm module") && core.contains("`tenure policy build --module`")
+        );
         assert!(said(b"\x7fELF\x02").contains("a native program"));
         assert!(said(b" (component)").contains("text form"));
         assert!(said(b"apiVersion: x").contains("it is text"));

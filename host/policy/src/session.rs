@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
     }
 
     fn answer<T>(&self, hook: Hook, called: Option<Answer<T>>) -> Result<T, Fault> {
-        let act = crate::error::hook_name(hook);
+        let act = hook.name();
         match called {
             Some(Ok(Ok(answer))) => Ok(answer),
             Some(Ok(Err(own))) => Err(Fault::new(

@@ -25,7 +25,8 @@ pub(crate) fn build(names: &[String]) -> Result<()> {
     for (name, component, program) in ALL.into_iter().filter(|(name, ..)| wanted(name)) {
         let folder = workspace::root().join("sdk/examples").join(name);
         let script = folder.join("build.sh");
-        let built = Command::new("sh").arg(&script).status();
+        // There is no `tenure` yet where the policies are built first.
+        let built = Command::new("sh").arg(&script).env("TENURE", "cargo xtask").status();
         if !built.with_context(|| format!("starting {}", script.display()))?.success() {
             bail!("{} failed; it needs {program}", script.display());
         }

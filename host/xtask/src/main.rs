@@ -2,12 +2,12 @@
 
 mod bench;
 mod cluster;
-mod component;
 mod demo;
 mod e2e;
 mod examples;
 mod mutants;
 mod policies;
+mod policy;
 mod reach;
 mod sandbox;
 mod test;
@@ -79,8 +79,12 @@ enum Task {
         /// Their names.
         names: Vec<String>,
     },
-    /// Makes a component of the core module that another language's compiler made; WASI in it leads nowhere.
-    Component(component::Args),
+    /// What the build scripts of the examples need of `tenure policy`.
+    #[command(hide = true)]
+    Policy {
+        #[command(subcommand)]
+        verb: policy::Verb,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -100,6 +104,6 @@ fn main() -> anyhow::Result<()> {
         Task::Bless => test::bless(),
         Task::Policies => policies::run(),
         Task::Examples { names } => examples::build(&names),
-        Task::Component(args) => component::run(&args),
+        Task::Policy { verb } => policy::run(verb),
     }
 }

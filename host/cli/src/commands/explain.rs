@@ -10,7 +10,7 @@ use super::text::Text;
 use crate::age::age;
 use crate::client::Client;
 use crate::error::CliError;
-use crate::kinds::{Thing, hook_name};
+use crate::kinds::Thing;
 use crate::lease_name::LeaseName;
 use crate::output::{Format, print, print_document};
 use crate::wire::{Items, Policy};
@@ -82,7 +82,7 @@ fn decisions(text: &mut Text, records: &[DecisionRecord]) {
 }
 
 fn decision(record: &DecisionRecord) -> Vec<String> {
-    let (hook, number) = (hook_name(record.hook), record.id);
+    let (hook, number) = (record.hook.name(), record.id);
     let decider = by(&record.by);
     let mut lines = vec![format!(
         "{hook}  decided by {decider}  {} ago (tenure get decision {number} -o yaml)",

@@ -9,7 +9,7 @@ use crate::age::age;
 use crate::client::Client;
 use crate::commands::text::{Text, joined};
 use crate::error::CliError;
-use crate::kinds::{agreement, hook_name, micros};
+use crate::kinds::{agreement, micros};
 use crate::wire::{Items, Policy};
 
 /// Decisions shown, and among how many of the newest they are looked for.
@@ -26,7 +26,7 @@ pub(super) async fn describe(client: &Client, name: &ObjectName) -> Result<Strin
     fares(&mut text, &policy);
     let asked = |record: &&DecisionRecord| record.steps.iter().any(|step| step.policy == *name);
     let line = |record: &DecisionRecord| {
-        let hook = hook_name(record.hook);
+        let hook = record.hook.name();
         format!("{}  {hook}  decided by {}  {} ago", record.id, by(&record.by), age(record.at))
     };
     text.list("Last decisions", decisions.items.iter().filter(asked).take(SHOWN).map(line));
@@ -62,7 +62,7 @@ fn fares(text: &mut Text, policy: &Policy) {
         text.line("Status", format!("not served; the built-in strategy answers for it: {why}"));
         return;
     };
-    let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
+    let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook.name()).collect();
     let breaker =
         if status.breaker_open { "open: it is not asked for the time being" } else { "closed" };
     let faults = status.faults.iter().map(|(kind, count)| format!("{count} {}", kind.as_str()));

@@ -6,7 +6,7 @@ use tenure_core::ports::{PolicyStatus, SERVING};
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::{agreement, hook_name, micros, policy_word, short_id};
+use crate::kinds::{agreement, micros, policy_word, short_id};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -142,7 +142,7 @@ impl Row for Policy {
             return cells;
         };
         let faults: u64 = status.faults.iter().map(|(_, count)| count).sum();
-        let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook_name(*hook)).collect();
+        let hooks: Vec<&str> = status.hooks.iter().map(|hook| hook.name()).collect();
         vec![
             self.name(),
             status.version.clone(),
@@ -242,7 +242,7 @@ impl Row for DecisionRecord {
                 StepOutcome::Skipped => format!("{}=skipped", step.policy),
             })
             .collect();
-        vec![self.name(), hook_name(self.hook).to_owned(), by, dash(asked.join(",")), age(self.at)]
+        vec![self.name(), self.hook.name().to_owned(), by, dash(asked.join(",")), age(self.at)]
     }
 
     fn wide_cells(&self) -> Vec<String> {

@@ -8,7 +8,6 @@ use tenure_author::{Comparison, Figure, Figures, NoiseVerdict, Spread, compare, 
 use super::component::{Component, Settings};
 use super::page::bytes;
 use crate::error::CliError;
-use crate::kinds::hook_name;
 use crate::output::{Format, print, print_document};
 use crate::table::table;
 
@@ -89,11 +88,7 @@ fn page(figures: &Figures) -> String {
     text.push_str(&table(&header, figures.decisions.iter().map(row).collect()));
     for figure in figures.decisions.iter().filter(|figure| figure.fault.is_some()) {
         let fault = figure.fault.as_deref().unwrap_or_default();
-        text.push_str(&format!(
-            "{}, {} rows: a fault, {fault}\n",
-            hook_name(figure.hook),
-            figure.rows
-        ));
+        text.push_str(&format!("{}, {} rows: a fault, {fault}\n", figure.hook.name(), figure.rows));
     }
     text
 }
@@ -101,7 +96,7 @@ fn page(figures: &Figures) -> String {
 fn row(figure: &Figure) -> Vec<String> {
     let Spread { p50_ns, p99_ns, p999_ns, count } = figure.spread;
     vec![
-        hook_name(figure.hook).to_owned(),
+        figure.hook.name().to_owned(),
         figure.rows.to_string(),
         time(p50_ns),
         time(p99_ns),
@@ -119,7 +114,7 @@ fn compared(comparisons: &[Comparison]) -> String {
     let range = |low: f64, high: f64| format!("{low:.3}-{high:.3}");
     let row = |one: &Comparison| {
         vec![
-            hook_name(one.hook).to_owned(),
+            one.hook.name().to_owned(),
             one.rows.to_string(),
             format!("{:.3}", one.ratio.median),
             range(one.ratio.low, one.ratio.high),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tenure_author::{Checked, Project, check};
+use tenure_author::{Checked, Project, Wasi, adapt};
 
 use super::page;
 use crate::error::CliError;
@@ -12,9 +12,11 @@ use crate::output::{Format, print, print_document};
 ///
 /// cargo builds for wasm32-unknown-unknown; all other steps are done by this program. The same source gives the same bytes
 /// on every machine. It is written to `target/NAME.wasm`.
+///
+/// With --module nothing is built: a core module that the compiler of another language made becomes the component.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure policy build\n  tenure policy build policies/spread --offline\n  tenure policy build --keep-names --out spread-named.wasm"
+    after_help = "EXAMPLES:\n  tenure policy build\n  tenure policy build policies/spread --offline\n  tenure policy build --keep-names --out spread-named.wasm\n  tenure policy build --module spread.core.wasm --world select-only --wasi stub --out spread.wasm"
 )]
 pub(super) struct Args {
     /// The folder of its crate
@@ -32,25 +34,56 @@ pub(super) struct Args {
     /// The profile of cargo
     #[arg(long, value_name = "PROFILE", default_value = "release")]
     profile: String,
+    /// Make the component of this core module, with the exports of a world of the contract
+    #[arg(long, value_name = "FILE", requires = "out")]
+    #[arg(conflicts_with_all = ["folder", "keep_names", "offline", "profile"])]
+    module: Option<PathBuf>,
+    /// The world of the module: full-policy, select-only, affinity-only or reclaim-only
+    #[arg(long, value_name = "WORLD", default_value = "full-policy", requires = "module")]
+    world: String,
+    /// What becomes of the module's imports of WASI preview 1; without it they are an error
+    #[arg(long, value_name = "HOW", requires = "module")]
+    wasi: Option<Stub>,
+}
+
+/// What can become of imports of WASI.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Stub {
+    /// They lead nowhere: no files, one instant, no output
+    Stub,
 }
 
 /// What a policy that has required settings is refused for.
 const SETTINGS: &str = "checking the settings";
 
 pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
-    let project = Project {
-        keep_names: args.keep_names,
-        offline: args.offline,
-        profile: args.profile,
-        ..Project::find(&args.folder)?
+    let (path, component) = match (&args.module, &args.out) {
+        (Some(module), Some(out)) => (out.clone(), adapted(module, &args)?),
+        (_, out) => {
+            let project = Project {
+                keep_names: args.keep_names,
+                offline: args.offline,
+                profile: args.profile,
+                ..Project::find(&args.folder)?
+            };
+            (out.clone().unwrap_or_else(|| project.output()), project.build()?)
+        }
     };
-    let path = super::component::build(&project, args.out.as_deref())?;
-    let checked = check(&path, &serde_json::json!({}))?;
+    let checked = super::component::finish(&path, component)?;
     show(&path, &checked, format)?;
     match &checked.stage {
         Some(stage) if stage != SETTINGS => Err(page::refused(&path, &checked)),
         _ => Ok(()),
     }
+}
+
+fn adapted(module: &Path, args: &Args) -> Result<Vec<u8>, CliError> {
+    let name = module.display().to_string();
+    let bytes = std::fs::read(module);
+    let bytes =
+        bytes.map_err(|source| CliError::File { act: "reading", path: name.clone(), source })?;
+    let wasi = if args.wasi.is_some() { Wasi::Stub } else { Wasi::None };
+    Ok(adapt(&name, bytes, &args.world, wasi)?)
 }
 
 fn show(path: &Path, checked: &Checked, format: Format) -> Result<(), CliError> {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tenure_author::{Metadata, Project, Trial, with_metadata};
+use tenure_author::{Checked, Face, Metadata, Project, check, with_metadata};
 
+use super::page;
 use crate::error::CliError;
 
 /// Version of the contract that this program builds for.
@@ -44,7 +45,8 @@ impl Component {
             folder => {
                 let here = Path::new(".");
                 let project = Project::find(folder.as_deref().unwrap_or(here))?;
-                let path = build(&project, None)?;
+                let path = project.output();
+                finish(&path, project.build()?)?;
                 Ok(Ready { path, project: Some(project) })
             }
         }
@@ -66,23 +68,24 @@ impl Settings {
     }
 }
 
-/// Builds a crate to a component with its metadata, and writes that where it belongs.
-pub(super) fn build(project: &Project, out: Option<&Path>) -> Result<PathBuf, CliError> {
-    let path = out.map_or_else(|| project.output(), Path::to_owned);
-    let component = project.build()?;
+/// Writes a component with its metadata, and says what a host finds in it.
+pub(super) fn finish(path: &Path, component: Vec<u8>) -> Result<Checked, CliError> {
     // It must be asked to be described, and a file is what the host reads.
-    write(&path, &component)?;
-    let about = Trial::of(&path)?.about()?;
+    write(path, &component)?;
+    let mut checked = check(path, &json!({}))?;
+    let Some(about) = checked.about.clone() else { return Err(page::refused(path, &checked)) };
     let metadata = Metadata {
         name: about.name,
         version: about.version,
-        hooks: about.hooks,
+        hooks: checked.face.hooks.clone(),
         settings_schema: about.settings_schema,
         attribute_keys: about.attribute_keys,
         contract: CONTRACT.to_owned(),
     };
-    write(&path, &with_metadata(component, &metadata))?;
-    Ok(path)
+    let component = with_metadata(component, &metadata);
+    write(path, &component)?;
+    checked.face = Face::read(&component)?;
+    Ok(checked)
 }
 
 /// As a whole: a daemon may read it at any moment.

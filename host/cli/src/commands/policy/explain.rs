@@ -9,7 +9,6 @@ use super::component::Component;
 use super::page::bytes;
 use crate::commands::text::Text;
 use crate::error::CliError;
-use crate::kinds::hook_name;
 use crate::output::{Format, print, print_document};
 
 /// Functions that are shown.
@@ -48,7 +47,7 @@ fn page(explained: &Explained) -> String {
         StepOutcome::Skipped => "not asked".to_owned(),
     };
     text.line("Fixture", &explained.about)
-        .line("Hook", hook_name(explained.hook))
+        .line("Hook", explained.hook.name())
         .line("Outcome", outcome)
         .line("Answer", &explained.answer)
         .line("Expected", if explained.expected { "yes" } else { "no, the fixture says otherwise" })

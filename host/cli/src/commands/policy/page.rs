@@ -6,7 +6,6 @@ use tenure_author::{Checked, Face, Import};
 
 use crate::commands::text::Text;
 use crate::error::CliError;
-use crate::kinds::hook_name;
 
 /// Why the host does not take it, as an error of the command.
 pub(super) fn refused(path: &Path, checked: &Checked) -> CliError {
@@ -26,7 +25,7 @@ pub(super) fn page(path: &Path, checked: &Checked) -> String {
         text.line("Name", format!("{} (as its builder wrote)", metadata.name));
         text.line("Version", &metadata.version);
     }
-    let hooks: Vec<&str> = face.hooks.iter().map(|hook| hook_name(*hook)).collect();
+    let hooks: Vec<&str> = face.hooks.iter().map(|hook| hook.name()).collect();
     text.line("Hooks", if hooks.is_empty() { "none".to_owned() } else { hooks.join(", ") });
     text.line("Needs", contract(face));
     text.list("Imports", face.imports.iter().flat_map(import));

@@ -8,7 +8,6 @@ use tenure_core::name::ObjectName;
 
 use crate::commands::text::Text;
 use crate::error::CliError;
-use crate::kinds::hook_name;
 use crate::output::{Format, print, print_document};
 
 /// Changes that are shown.
@@ -109,7 +108,7 @@ fn page(replayed: &Replayed, is_other: bool) -> String {
         text.list("What would change", replayed.effects.iter().map(count));
     }
     let told = |change: &Change| {
-        let first = format!("{}  {}  {}", change.id, hook_name(change.hook), change.whom);
+        let first = format!("{}  {}  {}", change.id, change.hook.name(), change.whom);
         std::iter::once(first)
             .chain(change.effects.iter().map(|effect| format!("  {effect}")))
             .collect::<Vec<_>>()

@@ -1,0 +1,177 @@
+//! An ADD that two replicas serve, because its agent turned to the second while the first still wrote, leaves one set (I4).
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tenure_core::lease::NodeRef;
+use tenure_core::ports::Kernel as _;
+use tenure_engine::{AddRequest, AgentCall, Caller, Engine, Past};
+use tenure_sim::{Gate, SimStore, Site, names, start_add, until};
+use tenure_store::{Fault, Store as _};
+use tokio::task::JoinHandle;
+
+/// Two replicas over one store. What one of them writes is not heard by the other.
+struct Replicas {
+    site: Site,
+    first: Arc<Engine>,
+    /// What the first one writes goes through here.
+    gate: Arc<SimStore>,
+    second: Arc<Engine>,
+}
+
+impl Replicas {
+    /// With two pools, so that both replicas choose different addresses.
+    async fn new() -> Self {
+        let pool = |cidr: &str| json!({"cidr": cidr, "cooldown": "0s"});
+        let site = Site::new(&[("p", pool("10.0.0.0/29")), ("q", pool("10.0.1.0/29"))]).await;
+        let (gate, first) = replica(&site);
+        let (_, second) = replica(&site);
+        Self { site, first, gate, second }
+    }
+
+    /// An ADD as the agent sends it.
+    fn request(&self, pool: &str, past: Past) -> AddRequest {
+        let request = self.site.request("c1");
+        let netns = self.site.kernel.identify(Path::new("c1")).ok();
+        let call = AgentCall { node: Arc::new(node()), netns, boottime_ms: 0, past };
+        AddRequest { caller: Caller::Agent(call), pools: names(&[pool]), ..request }
+    }
+
+    /// The first replica writes, the agent turns away from it, and the second serves the ADD.
+    async fn torn(&self) -> (JoinHandle<()>, IpAddr) {
+        self.gate.set_gate(Gate::Before);
+        let add = start_add(&self.first, self.request("p", Past::None));
+        until(|| self.gate.under_way() == 1).await;
+        add.abort();
+        let gone = tokio::spawn(async move { assert!(add.await.unwrap_err().is_cancelled()) });
+        let answer = self.second.add(self.request("q", Past::Unsure)).await.unwrap();
+        (gone, answer.addresses[0].address.addr())
+    }
+
+    fn bound(&self) -> Vec<IpAddr> {
+        let mut bound = Vec::new();
+        let mut note = |row: tenure_store::Row| {
+            bound.extend(row.lease.is_bound().then_some(row.lease.address));
+        };
+        self.site.store.scan(&mut note).unwrap();
+        bound
+    }
+}
+
+/// A replica that knows that others write as well, and of which the agent is heard.
+fn replica(site: &Site) -> (Arc<SimStore>, Arc<Engine>) {
+    let store = site.held_store();
+    drop(store.share());
+    let engine = site.engine_over(store.clone(), "boot-1");
+    engine.note_agent(&node());
+    (store, engine)
+}
+
+fn node() -> NodeRef {
+    NodeRef { name: "n1".into(), agent: "a1".into(), boot: "boot-1".into(), ..NodeRef::default() }
+}
+
+#[tokio::test]
+async fn what_a_replica_writes_for_a_caller_that_has_gone_it_gives_up_again() {
+    let replicas = Replicas::new().await;
+    let (gone, answered) = replicas.torn().await;
+    gone.await.unwrap();
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.first.counters().unanswered.get() == 1).await;
+    until(|| replicas.bound() == [answered]).await;
+    assert_eq!(replicas.second.counters().unanswered.get(), 0);
+}
+
+/// The second one may have found that row and answered it.
+#[tokio::test]
+async fn what_another_replica_has_taken_over_meanwhile_is_not_given_up() {
+    let replicas = Replicas::new().await;
+    replicas.gate.set_gate(Gate::After);
+    let add = start_add(&replicas.first, replicas.request("p", Past::None));
+    until(|| replicas.bound().len() == 1).await;
+    add.abort();
+    let answer = replicas.second.add(replicas.request("p", Past::Unsure)).await;
+    let answered = answer.unwrap().addresses[0].address.addr();
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.gate.is_idle()).await;
+    // Whatever the first one does, it is done before its next verb for the container.
+    let again = replicas.first.add(replicas.request("p", Past::Unsure)).await.unwrap();
+    assert_eq!(again.addresses[0].address.addr(), answered);
+    assert_eq!(replicas.first.counters().unanswered.get(), 0);
+    assert_eq!(replicas.bound(), [answered]);
+}
+
+/// The daemon's own caller asks nobody else: it finds its row again.
+#[tokio::test]
+async fn a_row_written_for_a_caller_of_this_machine_stays_its_own() {
+    let replicas = Replicas::new().await;
+    replicas.gate.set_gate(Gate::Before);
+    let add = start_add(&replicas.first, replicas.site.request("c1"));
+    until(|| replicas.gate.under_way() == 1).await;
+    add.abort();
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.bound().len() == 1 && replicas.gate.is_idle()).await;
+    let answer = replicas.first.add(replicas.site.request("c1")).await.unwrap();
+    assert_eq!(replicas.bound(), [answer.addresses[0].address.addr()]);
+}
+
+/// The first replica died before it could give up what it wrote.
+async fn left_behind() -> (Replicas, IpAddr, IpAddr) {
+    let replicas = Replicas::new().await;
+    let (gone, answered) = replicas.torn().await;
+    gone.await.unwrap();
+    replicas.gate.fail_commit(1, Fault::Io);
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.bound().len() == 2 && replicas.gate.is_idle()).await;
+    let other = *replicas.bound().iter().find(|address| **address != answered).unwrap();
+    (replicas, answered, other)
+}
+
+/// Another process: the leader from now on.
+fn leader(replicas: &Replicas) -> Arc<Engine> {
+    replica(&replicas.site).1
+}
+
+#[tokio::test]
+async fn of_two_sets_the_one_on_no_link_is_given_up_once_the_other_stands_on_one() {
+    let (replicas, answered, _) = left_behind().await;
+    let leader = leader(&replicas);
+    leader.sweep().await.unwrap();
+    assert_eq!(replicas.bound().len(), 2, "none stands on a link: either may be the answered one");
+    replicas.site.kernel.put_on_link("c1", answered);
+    leader.sweep().await.unwrap();
+    assert_eq!(replicas.bound(), [answered]);
+    assert_eq!(leader.counters().unanswered.get(), 1);
+}
+
+#[tokio::test]
+async fn two_sets_that_both_stand_on_links_are_kept() {
+    let (replicas, answered, other) = left_behind().await;
+    for address in [answered, other] {
+        replicas.site.kernel.put_on_link("c1", address);
+    }
+    let leader = leader(&replicas);
+    for _ in 0..3 {
+        leader.sweep().await.unwrap();
+        replicas.site.clock.pass(Duration::from_secs(60));
+    }
+    assert_eq!(replicas.bound().len(), 2);
+}
+
+#[tokio::test]
+async fn while_the_kernel_is_silent_both_sets_are_kept() {
+    let (replicas, answered, _) = left_behind().await;
+    replicas.site.kernel.put_on_link("c1", answered);
+    replicas.site.kernel.be_silent(true);
+    let leader = leader(&replicas);
+    for _ in 0..3 {
+        leader.sweep().await.unwrap();
+        replicas.site.clock.pass(Duration::from_secs(60));
+    }
+    assert_eq!(replicas.bound().len(), 2);
+}
