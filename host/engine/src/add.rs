@@ -30,6 +30,7 @@ use crate::holds::Holds;
 use crate::live::Looks;
 use crate::locks::AttachmentGuard;
 use crate::rivals::shares_key;
+use crate::unanswered::Leaves;
 use crate::wait::{Place, Shortage, Ticket};
 use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
 
@@ -256,12 +257,15 @@ impl Engine {
     ) -> Result<AddAnswer, EngineError> {
         let attempt = AttemptId(random()?);
         let held: Vec<_> = choice.holds.iter().map(|hold| (hold.key.clone(), hold.prior)).collect();
-        let mut writes = Vec::new();
+        let (mut writes, mut was_quarantined) = (Vec::new(), false);
         for (key, prior) in held {
             let prior = match prior {
                 Some(slot) => Some(self.prior_row(&key, slot.revision).await?),
                 None => None,
             };
+            was_quarantined |= prior
+                .as_ref()
+                .is_some_and(|row| matches!(row.lease.state, LeaseState::Quarantined { .. }));
             let lease = self.new_lease(request, netns, &choice, attempt, &key, prior.as_ref())?;
             writes.push(match prior {
                 None => Write::Create(lease),
@@ -274,8 +278,10 @@ impl Engine {
         // Whose end tells the task below that the caller has gone.
         let caller = Arc::new(());
         let (engine, waits) = (self.clone(), Arc::downgrade(&caller));
-        // An agent asks another replica then, which may have looked before this write: the same daemon would find it.
+        // An agent may ask another replica then, which looked before this write: a caller of this machine finds it here.
         let may_ask_others = request.caller.node().is_some();
+        // What would be kept for the first time stands in the way of whoever uses the key meanwhile.
+        let leaves = Leaves { key: !choice.is_first_use, rest: was_quarantined };
         // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
         // else acts on the attachment.
         let settled = tokio::spawn(async move {
@@ -283,9 +289,10 @@ impl Engine {
             if choice.is_first_use {
                 engine.yield_to_rivals(&leases, &guard).await?;
             }
-            if may_ask_others && waits.strong_count() == 0 {
+            // Whoever waits here finds it.
+            if may_ask_others && waits.strong_count() == 0 && !guard.is_waited_for() {
                 tracing::info!(?attempt, "gives up what it wrote: its caller has gone");
-                engine.give_up(&leases, &guard, true).await?;
+                engine.give_up(&leases, &guard, leaves).await?;
             }
             Ok::<_, EngineError>(())
         });

@@ -108,6 +108,7 @@ impl Engine {
             // It may be refused for what stands there.
             rows = self.held_now(&request.attachment, node).await?;
         }
+        let rows = self.one_set(rows, &request.caller, guard).await?;
         let Some(first) = rows.first().map(|row| &row.lease) else { return Ok(None) };
         let node = self.node_of(request);
         let stayed = (&first.node.agent, &first.node.boot) == (&node.agent, &node.boot);

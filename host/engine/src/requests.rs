@@ -216,6 +216,16 @@ impl Caller {
     pub(crate) fn was_answered(&self) -> bool {
         matches!(self, Self::Agent(AgentCall { past: Past::Answered(_), .. }))
     }
+
+    /// Whether this address was answered to it, by what its agent knows.
+    pub(crate) fn had(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Agent(AgentCall { past: Past::Answered(addresses), .. }) => {
+                addresses.contains(&address)
+            }
+            Self::Agent(_) | Self::Here { .. } => false,
+        }
+    }
 }
 
 // === impl NetnsRef ===

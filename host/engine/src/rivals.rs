@@ -17,6 +17,7 @@ use tenure_store::{Row, Selection};
 use tokio::time::sleep;
 
 use crate::locks::AttachmentGuard;
+use crate::unanswered::Leaves;
 use crate::{Engine, EngineError};
 
 /// Two that gave up for each other decide anew within this.
@@ -38,7 +39,7 @@ impl Engine {
             Err(error) => error,
         };
         tracing::info!(%error, "gives up a sticky key before it was answered");
-        self.give_up(leases, guard, false).await?;
+        self.give_up(leases, guard, Leaves { key: false, rest: true }).await?;
         let apart = getrandom::u64().unwrap_or_default() % APART_MS;
         sleep(Duration::from_millis(apart)).await;
         Err(error)

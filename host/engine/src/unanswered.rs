@@ -5,43 +5,107 @@
 //! died before that, or did not learn the outcome, is found by the sweeps: of two sets of one attachment the one that stands
 //! on a link was answered. Whatever is not seen so is kept until its DEL.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tenure_core::lease::{Lease, LeaseKey};
+use tenure_core::lease::{AttemptId, Lease, LeaseKey, Proof};
 use tenure_core::ledger::{Ledger, Status};
 use tenure_core::ports::{AddressLook, NetnsLook, Question, Sight};
+use tenure_store::{Row, StoreError, Write};
 
 use crate::locks::AttachmentGuard;
 use crate::sweep::{SLICE, is_unseen};
-use crate::{Engine, EngineError};
+use crate::{Caller, Engine, EngineError};
+
+/// Of so many attachments a sweep ends what was not answered: each costs a look at its node.
+const AT_ONCE: usize = 16;
+
+/// What stays of a set that is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaves {
+    /// Its addresses are kept for its sticky keys, as after a DEL.
+    pub(crate) key: bool,
+    /// They rest as after a DEL: that nobody was told of them is an inference, or they came out of a quarantine.
+    pub(crate) rest: bool,
+}
 
 impl Engine {
-    /// Ends rows that were just written for `leases`, unless somebody has changed them since. What `keeps_key` is kept for their
-    /// sticky keys, as after a DEL.
+    /// Ends rows that were just written for `leases`. Each by itself: what somebody has changed meanwhile is his, and no reason to
+    /// keep the others.
     pub(crate) async fn give_up(
         self: &Arc<Self>,
         leases: &[Lease],
         guard: &AttachmentGuard,
-        keeps_key: bool,
+        leaves: Leaves,
     ) -> Result<(), EngineError> {
         let Some(first) = leases.first() else { return Ok(()) };
         let mut rows = self.held_by(&first.attachment, Some(&first.node)).await?;
         rows.retain(|row| row.lease.attempt == first.attempt);
-        if rows.is_empty() {
-            return Ok(());
+        let mut ended = Vec::new();
+        for Row { mut lease, revision } in rows {
+            if !leaves.key {
+                lease.sticky = None;
+            }
+            let lease = match leaves.rest {
+                true => self.ended(lease, Proof::None)?,
+                false => lease.released(self.now().wall, Proof::None, 0),
+            };
+            let write = Write::Replace { lease: lease.clone(), expect: revision };
+            match self.commit(vec![write], vec![guard.clone()]).await {
+                Ok(()) => ended.push(lease),
+                Err(EngineError::Store(StoreError::Conflict { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
-        for row in rows.iter_mut().filter(|_| !keeps_key) {
-            row.lease.sticky = None;
+        if !ended.is_empty() {
+            self.counters.unanswered.one();
+            self.proofs.ask_for(&ended, self.now().moment);
         }
-        self.counters.unanswered.one();
-        self.end_old_hold(rows, guard).await
+        Ok(())
     }
 
-    /// Ends rows that stand beside an answered set of their attachment.
+    /// Of the rows of an attachment those of one set: what was answered, as far as that is known. The others are ended.
+    pub(crate) async fn one_set(
+        self: &Arc<Self>,
+        rows: Vec<Row>,
+        caller: &Caller,
+        guard: &AttachmentGuard,
+    ) -> Result<Vec<Row>, EngineError> {
+        let families: BTreeSet<_> = rows.iter().map(|row| row.lease.key().family()).collect();
+        if families.len() == rows.len() {
+            return Ok(rows);
+        }
+        let mut sets: BTreeMap<AttemptId, Vec<Row>> = BTreeMap::new();
+        for row in rows {
+            sets.entry(row.lease.attempt).or_default().push(row);
+        }
+        let kept = {
+            let state = self.state.lock();
+            let rank = |set: &[Row]| {
+                let is = |which: &dyn Fn(&Lease) -> bool| set.iter().any(|row| which(&row.lease));
+                let is_seen = |lease: &Lease| {
+                    let slot = state.ledger.slot(&lease.key());
+                    slot.is_some_and(|slot| matches!(slot.status, Status::Bound { seen: true, .. }))
+                };
+                (is(&|lease| caller.had(lease.address)), is(&is_seen), set.len())
+            };
+            sets.iter().max_by_key(|(_, set)| rank(set)).map(|(attempt, _)| *attempt)
+        };
+        let kept = kept.and_then(|attempt| sets.remove(&attempt)).unwrap_or_default();
+        for other in sets.into_values() {
+            let leases: Vec<_> = other.into_iter().map(|row| row.lease).collect();
+            self.give_up(&leases, guard, Leaves { key: false, rest: true }).await?;
+        }
+        Ok(kept)
+    }
+
+    /// Ends rows that stand beside an answered set of their attachment. What cannot be looked at now is left to the next sweep.
     pub(crate) async fn end_unanswered(self: &Arc<Self>) -> Result<(), EngineError> {
-        for key in self.in_background(|engine| engine.beside_others()).await? {
-            if let Some(row) = self.ports.store.get(&key).await? {
-                self.end_if_unanswered(row.lease).await?;
+        let mut beside = self.in_background(|engine| engine.beside_others()).await?;
+        beside.truncate(AT_ONCE);
+        for key in beside {
+            if let Err(error) = self.end_if_unanswered(&key).await {
+                tracing::debug!(%error, %key, "a set that may have been answered to nobody is kept for now");
             }
         }
         Ok(())
@@ -59,15 +123,17 @@ impl Engine {
     }
 
     /// Ends the set of this row if another one of its attachment stands on a link of the same namespace, and it on none.
-    async fn end_if_unanswered(self: &Arc<Self>, lease: Lease) -> Result<(), EngineError> {
+    async fn end_if_unanswered(self: &Arc<Self>, key: &LeaseKey) -> Result<(), EngineError> {
+        let Some(Row { lease, .. }) = self.ports.store.get(key).await? else { return Ok(()) };
         // A verb that is under way here comes first; one of another replica makes the write below fail.
-        let guard = self.locks.lock(&lease.attachment).await?;
+        let guard = self.locks.lock_if_idle(&lease.attachment)?;
         let mut leases: Vec<Lease> = self
             .held_now(&lease.attachment, Some(&lease.node))
             .await?
             .into_iter()
             .map(|row| row.lease)
-            .filter(|other| other.netns == lease.netns && other.node.agent == lease.node.agent)
+            .filter(|other| other.is_bound() && other.netns == lease.netns)
+            .filter(|other| other.node.agent == lease.node.agent)
             .collect();
         let questions: Vec<_> = leases.iter().map(on_its_link).collect();
         let look = move |engine: &Arc<Self>| engine.ports.kernel.look_at(&questions);
@@ -86,7 +152,8 @@ impl Engine {
         }
         leases.retain(|other| other.attempt == lease.attempt);
         tracing::warn!(attachment = %lease.attachment, address = %lease.address, "its set was answered to nobody: the attachment has another one on its link");
-        self.give_up(&leases, &guard, true).await
+        // The set on the link has the key, if there is one.
+        self.give_up(&leases, &guard, Leaves { key: false, rest: true }).await
     }
 }
 

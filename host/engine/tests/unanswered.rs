@@ -175,3 +175,54 @@ async fn while_the_kernel_is_silent_both_sets_are_kept() {
     }
     assert_eq!(replicas.bound().len(), 2);
 }
+
+#[tokio::test]
+async fn a_repeated_add_of_an_attachment_with_two_sets_keeps_the_answered_one() {
+    let (replicas, answered, _) = left_behind().await;
+    let past = Past::Answered(vec![answered]);
+    let again = leader(&replicas).add(replicas.request("q", past)).await.unwrap();
+    let addresses: Vec<_> = again.addresses.iter().map(|one| one.address.addr()).collect();
+    assert_eq!((addresses, replicas.bound()), (vec![answered], vec![answered]));
+}
+
+#[tokio::test]
+async fn a_repeated_add_of_which_no_set_was_heard_is_answered_one_and_the_other_ends() {
+    let (replicas, ..) = left_behind().await;
+    let again = leader(&replicas).add(replicas.request("q", Past::Unsure)).await.unwrap();
+    let addresses: Vec<_> = again.addresses.iter().map(|one| one.address.addr()).collect();
+    assert_eq!((addresses.len(), &addresses), (1, &replicas.bound()));
+}
+
+/// Its agent turned to this one again: what was written is its own.
+#[tokio::test]
+async fn what_was_written_for_a_caller_that_has_gone_is_answered_to_the_next_that_waits() {
+    let replicas = Replicas::new().await;
+    replicas.gate.set_gate(Gate::Before);
+    let add = start_add(&replicas.first, replicas.request("p", Past::None));
+    until(|| replicas.gate.under_way() == 1).await;
+    add.abort();
+    let next = start_add(&replicas.first, replicas.request("p", Past::Unsure));
+    tokio::task::yield_now().await;
+    replicas.gate.set_gate(Gate::Open);
+    let answered = next.await.unwrap().unwrap();
+    assert_eq!(replicas.bound(), answered);
+    assert_eq!(replicas.first.counters().unanswered.get(), 0);
+}
+
+/// Nobody was told of it, so nobody can stand on it: it does not rest.
+#[tokio::test]
+async fn an_address_that_was_given_up_unanswered_is_given_at_once() {
+    let replicas = Replicas::new().await;
+    let one = json!({"cidr": "10.0.2.0/29", "ranges": ["10.0.2.1"], "cooldown": "60s"});
+    replicas.site.apply(&[("one", one)]).await;
+    let (gate, first) = replica(&replicas.site);
+    gate.set_gate(Gate::Before);
+    let add = start_add(&first, replicas.request("one", Past::None));
+    until(|| gate.under_way() == 1).await;
+    add.abort();
+    let _ = add.await;
+    gate.set_gate(Gate::Open);
+    until(|| first.counters().unanswered.get() == 1).await;
+    let again = first.add(replicas.request("one", Past::Unsure)).await.unwrap();
+    assert_eq!(again.addresses[0].address.addr(), "10.0.2.1".parse::<IpAddr>().unwrap());
+}
