@@ -10,11 +10,15 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
 use tenure_core::decision::StepOutcome;
+use tenure_core::objects::PolicyLimits;
 use tenure_policy_host::Played;
 
 use crate::error::AuthorError;
 use crate::fixture_file::FixtureFile;
 use crate::trial::Trial;
+
+/// The stage at which the settings of one case are refused; any other is the fault of the component.
+const SETTINGS: &str = "checking the settings";
 
 /// How a suite is played.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +29,8 @@ pub struct CaseOptions {
     pub bless: bool,
     /// Only cases whose name contains this.
     pub filter: Option<String>,
+    /// The limits of the policy's object.
+    pub limits: PolicyLimits,
 }
 
 /// All cases of one component.
@@ -91,7 +97,7 @@ impl Suite {
     /// Plays all fixtures of a folder, or one file.
     ///
     /// # Errors
-    /// A fixture cannot be read, or the host refuses the component with the settings of one.
+    /// A fixture cannot be read, or the host refuses the component whatever its settings.
     pub fn play(
         component: &Path,
         fixtures: &Path,
@@ -103,11 +109,20 @@ impl Suite {
             |name: &str| options.filter.as_deref().is_none_or(|part| name.contains(part));
         files.retain(|file| is_wanted(&file.name()));
         let filtered = all - files.len();
-        let trial = Trial::of(component)?;
+        let trial = Trial::of(component, &options.limits)?;
+        // All once, and all again in another order: what came before shall make no difference.
+        let mut plays: Vec<Vec<Play>> = files.iter().map(|_| Vec::new()).collect();
+        for seed in [options.seed, !options.seed] {
+            for at in order(files.len(), seed) {
+                if let (Some(file), Some(plays)) = (files.get(at), plays.get_mut(at)) {
+                    plays.push(play(&trial, file)?);
+                }
+            }
+        }
         let mut cases = Vec::new();
-        for at in order(files.len(), options.seed) {
-            if let Some(file) = files.get(at) {
-                cases.push(play(&trial, file, options)?);
+        for (file, plays) in files.iter().zip(&plays) {
+            if let [first, second] = plays.as_slice() {
+                cases.push(judge(file, first, second, options)?);
             }
         }
         cases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -156,32 +171,66 @@ impl Suite {
     }
 }
 
-fn play(trial: &Trial, file: &FixtureFile, options: &CaseOptions) -> Result<Case, AuthorError> {
+/// What one play of a case showed.
+enum Play {
+    Asked(Box<Played>, Duration),
+    /// The host refused the settings of the case, in words.
+    Refused(String),
+}
+
+fn play(trial: &Trial, file: &FixtureFile) -> Result<Play, AuthorError> {
     let fixture = &file.fixture;
     let unread = |error: serde_json::Error| AuthorError::Document {
         path: file.path.clone(),
         why: format!("request: {error}"),
     };
     // Anew each time: faults of the case before shall not have opened the breaker.
-    trial.install(&fixture.settings)?;
+    match trial.install(&fixture.settings) {
+        Ok(()) => {}
+        Err(AuthorError::Refused { stage, why, .. }) if stage == SETTINGS => {
+            return Ok(Play::Refused(format!("refused while {stage}: {why}")));
+        }
+        Err(error) => return Err(error),
+    }
     let began = Instant::now();
-    let first = fixture.play(&trial.host).map_err(unread)?;
-    let took = began.elapsed();
-    trial.install(&fixture.settings)?;
-    let second = fixture.play(&trial.host).map_err(unread)?;
-    let step = first.step.clone();
-    let verdict = match verdict(file, &first, &second) {
+    let played = fixture.play(&trial.host).map_err(unread)?;
+    Ok(Play::Asked(Box::new(played), began.elapsed()))
+}
+
+fn judge(
+    file: &FixtureFile,
+    first: &Play,
+    second: &Play,
+    options: &CaseOptions,
+) -> Result<Case, AuthorError> {
+    let (name, about) = (file.name(), file.fixture.about.clone());
+    let (first, second, took) = match (first, second) {
+        (Play::Asked(first, took), Play::Asked(second, _)) => (first, second, *took),
+        (Play::Refused(why), _) | (_, Play::Refused(why)) => {
+            let (verdict, log) = (Verdict::Failed(why.clone()), Vec::new());
+            return Ok(Case {
+                name,
+                about,
+                verdict,
+                fuel: 0,
+                memory: 0,
+                took: Duration::ZERO,
+                log,
+            });
+        }
+    };
+    let verdict = match verdict(file, first, second) {
         Verdict::Failed(_)
-            if options.bless && same(&first, &second) && !fixture.admits(&first.answer) =>
+            if options.bless && same(first, second) && !file.fixture.admits(&first.answer) =>
         {
             file.bless(&first.answer)?;
             Verdict::Blessed
         }
         verdict => verdict,
     };
+    let step = first.step.clone();
     let (fuel, memory, log) =
         step.map(|step| (step.fuel, step.memory, step.log)).unwrap_or_default();
-    let (name, about) = (file.name(), fixture.about.clone());
     Ok(Case { name, about, verdict, fuel, memory, took, log })
 }
 

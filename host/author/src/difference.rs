@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tenure_core::objects::PolicyLimits;
 use tenure_policy_host::About;
 
 use crate::error::AuthorError;
@@ -32,6 +33,18 @@ pub enum Level {
     Major,
 }
 
+/// What two versions say of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Declared {
+    /// The second goes back.
+    Earlier,
+    /// They are one.
+    Same,
+    /// The second comes after the first.
+    Grown(Level),
+}
+
 /// Two components beside each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,7 +58,9 @@ pub struct Difference {
     /// Version of the second.
     pub version_b: String,
     /// What the versions say; none where they cannot be compared.
-    pub declared: Option<Level>,
+    pub declared: Option<Declared>,
+    /// Whether both are the same file.
+    pub is_same_file: bool,
     /// Sizes, in bytes.
     pub sizes: (usize, usize),
     /// Fixtures that were played.
@@ -74,8 +89,13 @@ impl Difference {
     ///
     /// # Errors
     /// One of them, or a fixture, cannot be read or is refused.
-    pub fn of(a: &Path, b: &Path, fixtures: Option<&Path>) -> Result<Self, AuthorError> {
-        let (first, second) = (Trial::of(a)?, Trial::of(b)?);
+    pub fn of(
+        a: &Path,
+        b: &Path,
+        fixtures: Option<&Path>,
+        limits: &PolicyLimits,
+    ) -> Result<Self, AuthorError> {
+        let (first, second) = (Trial::of(a, limits)?, Trial::of(b, limits)?);
         let (about_a, about_b) = (first.about()?, second.about()?);
         let interface = interface(&about_a, &about_b);
         let files = fixtures.map(FixtureFile::all).transpose()?.unwrap_or_default();
@@ -93,6 +113,7 @@ impl Difference {
             level: interface.iter().map(|(level, _)| *level).max().unwrap_or(Level::Patch),
             interface,
             declared: declared(&about_a.version, &about_b.version),
+            is_same_file: about_a.digest == about_b.digest,
             version_a: about_a.version,
             version_b: about_b.version,
             sizes: (size(a), size(b)),
@@ -104,7 +125,12 @@ impl Difference {
     /// Whether the version of the second says as much as its interface asks for.
     #[must_use]
     pub fn is_declared(&self) -> bool {
-        self.declared.is_none_or(|declared| declared >= self.level)
+        match self.declared {
+            None => true,
+            Some(Declared::Earlier) => false,
+            Some(Declared::Same) => self.level == Level::Patch,
+            Some(Declared::Grown(level)) => level >= self.level,
+        }
     }
 }
 
@@ -186,7 +212,9 @@ fn value(a: &Value, b: &Value, place: &str, found: &mut Vec<(Level, String)>) {
         ("minimum", true),
         ("minLength", true),
         ("minItems", true),
+        ("exclusiveMinimum", true),
         ("maximum", false),
+        ("exclusiveMaximum", false),
         ("maxLength", false),
         ("maxItems", false),
     ] {
@@ -203,14 +231,29 @@ fn value(a: &Value, b: &Value, place: &str, found: &mut Vec<(Level, String)>) {
     } else if choices(a).is_none() && choices(b).is_some() {
         found.push((Level::Major, format!("setting {place} takes only {} now", at(b, "/enum"))));
     }
-    if at(a, "/pattern") != at(b, "/pattern") && !at(b, "/pattern").is_null() {
-        found.push((Level::Major, format!("setting {place} must match another pattern")));
+    for (key, is) in RULES {
+        let pointer = format!("/{key}");
+        let (old, new) = (at(a, &pointer), at(b, &pointer));
+        if old != new {
+            // What it lets through cannot be compared; none at all lets all through.
+            let level = if new.is_null() { Level::Minor } else { Level::Major };
+            found.push((level, format!("setting {place} {is}: {old} before, {new} now")));
+        }
     }
     schema(a, b, place, found);
     if at(a, "/items").is_object() && at(b, "/items").is_object() {
         value(at(a, "/items"), at(b, "/items"), &format!("{place}/*"), found);
     }
 }
+
+/// Rules of a schema that are the same or another one.
+const RULES: [(&str, &str); 5] = [
+    ("pattern", "must match another pattern"),
+    ("format", "is of another format"),
+    ("const", "is another constant"),
+    ("multipleOf", "is a multiple of something else"),
+    ("additionalProperties", "has another rule for unknown settings"),
+];
 
 fn bound(
     a: &Value,
@@ -233,20 +276,26 @@ fn bound(
 }
 
 /// What two versions say, as cargo reads them: below 1.0 the second number counts as the first.
-fn declared(a: &str, b: &str) -> Option<Level> {
+fn declared(a: &str, b: &str) -> Option<Declared> {
     let numbers = |version: &str| -> Option<[u64; 3]> {
         let core = version.split(['-', '+']).next()?;
         let mut parts = core.split('.').map(|part| part.parse().ok());
         let all = [parts.next()??, parts.next()??, parts.next()??];
         parts.next().is_none().then_some(all)
     };
-    let ([a1, a2, a3], [b1, b2, b3]) = (numbers(a)?, numbers(b)?);
-    Some(match (b1 > a1, b2 > a2, b3 > a3) {
-        (true, _, _) => Level::Major,
-        (false, true, _) if a1 == 0 => Level::Major,
-        (false, true, _) => Level::Minor,
-        (false, false, true) if a1 == 0 => Level::Minor,
-        _ => Level::Patch,
+    let (old, new) = (numbers(a)?, numbers(b)?);
+    let [a1, a2, a3] = old;
+    let [b1, b2, b3] = new;
+    Some(if new < old {
+        Declared::Earlier
+    } else if b1 > a1 || (a1 == 0 && b2 > a2) {
+        Declared::Grown(Level::Major)
+    } else if b2 > a2 || (a1 == 0 && b3 > a3) {
+        Declared::Grown(Level::Minor)
+    } else if b3 > a3 {
+        Declared::Grown(Level::Patch)
+    } else {
+        Declared::Same
     })
 }
 
@@ -305,6 +354,9 @@ mod tests {
             (one(), with("maximum", json!(10)), Some(Level::Minor)),
             (one(), with("type", json!("string")), Some(Level::Major)),
             (one(), with("default", json!(3)), Some(Level::Major)),
+            (one(), with("multipleOf", json!(2)), Some(Level::Major)),
+            (one(), with("exclusiveMaximum", json!(9)), Some(Level::Major)),
+            (with("format", json!("cidr")), one(), Some(Level::Minor)),
         ] {
             let (found, said) = compared(a.clone(), b.clone());
             assert_eq!(found, level, "{a} -> {b}: {said}");
@@ -334,12 +386,15 @@ mod tests {
             [Level::Major, Level::Minor]
         );
         for (a, b, level) in [
-            ("1.0.0", "2.0.0", Some(Level::Major)),
-            ("1.0.0", "1.1.0", Some(Level::Minor)),
-            ("1.0.0", "1.0.1", Some(Level::Patch)),
-            ("0.1.0", "0.2.0", Some(Level::Major)),
-            ("0.1.0", "0.1.1", Some(Level::Minor)),
-            ("1.0.0", "1.0.0", Some(Level::Patch)),
+            ("1.0.0", "2.0.0", Some(Declared::Grown(Level::Major))),
+            ("1.9.9", "2.0.0", Some(Declared::Grown(Level::Major))),
+            ("1.0.0", "1.1.0", Some(Declared::Grown(Level::Minor))),
+            ("1.0.0", "1.0.1", Some(Declared::Grown(Level::Patch))),
+            ("0.1.0", "0.2.0", Some(Declared::Grown(Level::Major))),
+            ("0.1.0", "0.1.1", Some(Declared::Grown(Level::Minor))),
+            ("1.0.0", "1.0.0", Some(Declared::Same)),
+            ("2.0.0", "1.1.0", Some(Declared::Earlier)),
+            ("1.2.0", "0.9.9", Some(Declared::Earlier)),
             ("1.0", "2", None),
         ] {
             assert_eq!(declared(a, b), level, "{a} -> {b}");

@@ -4,12 +4,29 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
-use tenure_core::decision::{Hook, Lookup, StepOutcome};
-use tenure_policy_host::{Budget, Share, checks};
+use tenure_core::decision::{FaultKind, Hook, Lookup, StepOutcome};
+use tenure_core::objects::PolicyLimits;
+use tenure_policy_host::{Share, checks};
 
 use crate::error::AuthorError;
 use crate::fixture_file::FixtureFile;
 use crate::trial::Trial;
+
+/// What is left to check when the answer is carried out, for which there is no store here.
+const LATER: [(Hook, &str); 3] = [
+    (
+        Hook::Select,
+        "at the ADD: the pool has an address that is free, has rested, and is not reserved",
+    ),
+    (
+        Hook::Affinity,
+        "at the ADD: each address lies in a pool that admits the pod, and is free or held for this key",
+    ),
+    (
+        Hook::Reclaim,
+        "at the sweep: nothing is taken back without proof or before a fresh look, whatever the grace",
+    ),
+];
 
 /// One decision, taken apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,9 +77,13 @@ pub struct FunctionFuel {
 ///
 /// # Errors
 /// The component or the fixture cannot be read, or the host refuses the component.
-pub fn explain(component: &Path, fixture: &Path) -> Result<Explained, AuthorError> {
+pub fn explain(
+    component: &Path,
+    fixture: &Path,
+    limits: &PolicyLimits,
+) -> Result<Explained, AuthorError> {
     let file = FixtureFile::read(fixture)?;
-    let trial = Trial::with_stacks(component)?;
+    let trial = Trial::with_stacks(component, limits)?;
     trial.install(&file.fixture.settings)?;
     let wrong = |error: serde_json::Error| AuthorError::Document {
         path: file.path.clone(),
@@ -82,11 +103,11 @@ pub fn explain(component: &Path, fixture: &Path) -> Result<Explained, AuthorErro
         about: file.fixture.about.clone(),
         hook,
         expected: file.fixture.admits(&played.answer),
+        checks: checked(hook, &step.outcome, &played.answer),
         answer: played.answer,
-        checks: checked(hook, &step.outcome),
         outcome: step.outcome,
         fuel: step.fuel,
-        budget: Budget::default_of(hook).fuel_for(question.rows()),
+        budget: trial.budget(hook).fuel_for(question.rows()),
         memory: step.memory,
         lookups: step.lookups,
         log: step.log,
@@ -96,15 +117,24 @@ pub fn explain(component: &Path, fixture: &Path) -> Result<Explained, AuthorErro
     })
 }
 
-fn checked(hook: Hook, outcome: &StepOutcome) -> Vec<String> {
+fn checked(hook: Hook, outcome: &StepOutcome, answer: &Value) -> Vec<String> {
     match outcome {
+        StepOutcome::Fault { kind: FaultKind::BadOutput, message } => {
+            vec![format!("not held: {message}")]
+        }
         StepOutcome::Fault { kind, message } => {
-            vec![format!("not held: {}: {message}", kind.as_str())]
+            vec![format!("no answer to check: {}: {message}", kind.as_str())]
         }
         StepOutcome::Abstained => {
             vec!["held: it has no opinion, and there is nothing to check".to_owned()]
         }
-        _ => checks(hook).iter().map(|check| format!("held: {check}")).collect(),
+        _ => {
+            let held = checks(hook, answer).iter().map(|check| format!("held: {check}"));
+            held.chain(
+                LATER.iter().filter(|(of, _)| *of == hook).map(|(_, what)| (*what).to_owned()),
+            )
+            .collect()
+        }
     }
 }
 

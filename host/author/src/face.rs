@@ -38,6 +38,8 @@ pub struct Face {
     pub metadata: Option<Metadata>,
     /// Whether functions have names.
     pub has_names: bool,
+    /// Versions of the contract that a host must serve, e.g. `0.1.0`; none if it is no policy.
+    pub needs: Vec<String>,
 }
 
 /// An import of a component.
@@ -93,7 +95,15 @@ impl Face {
             let payload = payload.map_err(|error| damaged(format!("it is damaged: {error}")))?;
             reader.take(&payload).map_err(|error| damaged(format!("it is damaged: {error}")))?;
         }
-        Ok(reader.finish(bytes))
+        let face = reader.finish(bytes);
+        Ok(Self { needs: face.contract(), ..face })
+    }
+
+    fn contract(&self) -> Vec<String> {
+        let names = self.exports.iter().chain(self.imports.iter().map(|import| &import.name));
+        let ours = names.filter_map(|name| name.strip_prefix("tenure:policy/")?.split_once('@'));
+        let versions: BTreeSet<&str> = ours.map(|(_, version)| version).collect();
+        versions.into_iter().map(str::to_owned).collect()
     }
 
     /// Imports that keep a host from loading it.
@@ -250,6 +260,7 @@ impl Reader {
             sections,
             producers: self.producers.into_iter().collect(),
             has_names: self.modules.iter().any(|module| !module.names.is_empty()),
+            needs: Vec::new(),
             metadata: self.metadata,
         }
     }
@@ -332,7 +343,7 @@ fn advice(name: &str) -> &'static str {
         ("wasi:http/", "the network: a policy has none"),
         (
             "wasi:",
-            "a WASI target: build for wasm32-unknown-unknown, or have the host answer it with nothing (`wasi: stub`)",
+            "a WASI target: build for wasm32-unknown-unknown, or have it answered with nothing: `tenure policy build --module MODULE --wasi stub`",
         ),
         ("tenure:policy/", "another version of the contract than 0.1: use the SDK of this host"),
     ];

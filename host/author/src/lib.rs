@@ -53,7 +53,7 @@ pub use toolchain::{TARGET, Toolchain};
 #[cfg(feature = "run")]
 pub use cases::{Case, CaseOptions, Outcome, Suite, Verdict};
 #[cfg(feature = "run")]
-pub use difference::{Behaviour, Difference, Level};
+pub use difference::{Behaviour, Declared, Difference, Level};
 #[cfg(feature = "run")]
 pub use explain::{Explained, FunctionFuel, explain};
 #[cfg(feature = "run")]
@@ -65,4 +65,4 @@ pub use noise::{Ratio, Verdict as NoiseVerdict};
 #[cfg(feature = "run")]
 pub use replay::{Change, Replayed, Ring, replay};
 #[cfg(feature = "run")]
-pub use trial::{Checked, Told, Trial, check};
+pub use trial::{Checked, Terms, Told, Trial, check};

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tenure_core::decision::{Hook, StepOutcome};
 use tenure_core::ports::Policies as _;
-use tenure_policy_host::{Budget, Question, sample};
+use tenure_policy_host::{Question, sample};
 
 use crate::error::AuthorError;
 use crate::noise::{Ratio, Verdict};
-use crate::trial::Trial;
+use crate::trial::{Terms, Trial};
 
 /// A line is measured for so long, and at least so often.
 const LINE: Duration = Duration::from_millis(700);
@@ -107,11 +107,11 @@ pub struct Comparison {
 /// The host refuses it.
 pub fn measure(
     path: &Path,
-    settings: &Value,
+    terms: &Terms,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Figures, AuthorError> {
     let bytes = std::fs::read(path).map_err(AuthorError::file("reading", path))?;
-    let trial = Trial::of(path)?;
+    let (trial, settings) = (Trial::of(path, &terms.limits)?, &terms.settings);
     tell("compiling");
     let mut compiles = Vec::new();
     for _ in 0..COMPILES {
@@ -144,18 +144,18 @@ pub fn measure(
 pub fn compare(
     a: &Path,
     b: &Path,
-    settings: &Value,
+    terms: &Terms,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Vec<Comparison>, AuthorError> {
-    let (first, second) = (Trial::of(a)?, Trial::of(b)?);
+    let (first, second) = (Trial::of(a, &terms.limits)?, Trial::of(b, &terms.limits)?);
     let hooks = second.about()?.hooks;
     let common: Vec<Hook> =
         first.about()?.hooks.into_iter().filter(|hook| hooks.contains(hook)).collect();
     if common.is_empty() {
         return Err(AuthorError::Wrong("they have no hook in common".to_owned()));
     }
-    first.install(settings)?;
-    second.install(settings)?;
+    first.install(&terms.settings)?;
+    second.install(&terms.settings)?;
     let mut comparisons = Vec::new();
     for hook in common {
         for rows in rows_of(hook) {
@@ -232,7 +232,7 @@ fn line(trial: &Trial, question: &Question, settings: &Value) -> Result<Figure, 
         }
         times.saturating_record(nanos(time(trial, question)));
     }
-    let budget = Budget::default_of(question.hook()).fuel_for(question.rows());
+    let budget = trial.budget(question.hook()).fuel_for(question.rows());
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let of_budget = step.fuel as f64 / budget.max(1) as f64;
     Ok(Figure {

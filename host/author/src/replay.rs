@@ -50,7 +50,7 @@ pub struct Replayed {
     pub same: usize,
     /// Left out: a breaker had kept a policy from being asked, or a policy is gone since.
     pub left_out: usize,
-    /// What another module would have changed, counted.
+    /// What another module would have changed: for how many pods.
     pub effects: BTreeMap<String, usize>,
     /// Those that came out otherwise, oldest first.
     pub changes: Vec<Change>,
@@ -151,7 +151,9 @@ impl Ring {
         record.steps.iter().all(|step| {
             let known = self.policies.iter().find(|policy| policy.name == step.policy);
             let is_known = known.is_some_and(|policy| {
-                policy.digest == step.digest || policy.spec.mode == PolicyMode::Shadow
+                let is_same = policy.digest == step.digest
+                    && step.terms.as_ref().is_none_or(|terms| *terms == policy.spec.terms());
+                is_same || policy.spec.mode == PolicyMode::Shadow
             });
             is_known && step.outcome != StepOutcome::Skipped
         })
@@ -165,7 +167,7 @@ impl Ring {
     /// A recorded decision as a fixture of the policy that decided, in YAML; `answer` is what it shall say.
     ///
     /// # Errors
-    /// There is no such decision.
+    /// There is no such decision, or several policies share it.
     pub fn fixture(&self, id: u64, about: &str) -> Result<String, AuthorError> {
         let record = self.decisions.iter().find(|record| record.id == id);
         let record =
@@ -174,11 +176,25 @@ impl Ring {
             let policy = self.policies.iter().find(|policy| policy.name == *name);
             policy.map(|policy| policy.spec.settings.clone())
         };
-        let (settings, answer) = match (&record.by, record.steps.last()) {
+        // A shadow is asked last, and has no part in the answer.
+        let mut steps = record.steps.iter().filter(|step| !self.is_shadow(&step.policy));
+        let (settings, answer) = match (&record.by, steps.next_back()) {
             (DecidedBy::Policy { name, .. }, _) => (settings(name), record.answer.clone()),
             (DecidedBy::BuiltIn, Some(step)) => (settings(&step.policy), said(step)),
             (DecidedBy::BuiltIn, None) => (None, json!("abstained")),
         };
+        if record.hook == Hook::Reclaim {
+            let decided = |step: &&DecisionStep| step.outcome == StepOutcome::Decided;
+            let active = record.steps.iter().filter(|step| !self.is_shadow(&step.policy));
+            let deciders: BTreeSet<_> = active.filter(decided).map(|step| &step.policy).collect();
+            if deciders.len() > 1 {
+                let names: Vec<&str> = deciders.iter().map(|name| name.as_str()).collect();
+                return Err(AuthorError::Wrong(format!(
+                    "decision {id} is of several policies ({}), each for some of its leases; a fixture plays one policy",
+                    names.join(", ")
+                )));
+            }
+        }
         let mut request = record.request.clone();
         let pools = request.as_object_mut().and_then(|request| request.remove("catalogue"));
         let pools = pools.and_then(|mut catalogue| catalogue.as_object_mut()?.remove("pools"));
@@ -239,6 +255,7 @@ pub fn replay(
         effects: BTreeMap::new(),
         changes: Vec::new(),
     };
+    let mut changed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for record in &ring.decisions {
         if !ring.can_play(record) {
             replayed.left_out += 1;
@@ -252,7 +269,7 @@ pub fn replay(
             Some(change) => {
                 for effect in &change.effects {
                     let kind = effect.split(':').next().unwrap_or_default().to_owned();
-                    *replayed.effects.entry(kind).or_default() += 1;
+                    changed.entry(kind).or_default().insert(who(record, effect));
                 }
                 replayed.changes.push(change);
             }
@@ -262,7 +279,20 @@ pub fn replay(
             stage.install()?;
         }
     }
+    replayed.effects = changed.into_iter().map(|(kind, whom)| (kind, whom.len())).collect();
     Ok(replayed)
+}
+
+/// Who is counted for an effect: a pod once, however many families and ADDs of it there are.
+fn who(record: &DecisionRecord, effect: &str) -> String {
+    if record.hook == Hook::Reclaim {
+        // `other grace: NAMESPACE/NAME 30 -> 60`
+        let whom = effect.split_once(": ").and_then(|(_, rest)| rest.split(' ').next());
+        return whom.unwrap_or(effect).to_owned();
+    }
+    let owner = at(&record.request, "/holder/owner");
+    let text = |key: &str| at(owner, &format!("/{key}")).as_str().unwrap_or_default();
+    format!("{}/{}/{}", text("namespace"), text("name"), text("uid"))
 }
 
 // === impl Stages ===

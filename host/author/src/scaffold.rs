@@ -85,7 +85,9 @@ impl Scaffold {
                 "{other:?} is neither a folder nor a version of the SDK"
             ))),
             None if Path::new(SDK).is_dir() => at(Path::new(SDK)),
-            None => Ok(format!("{:?}", env!("CARGO_PKG_VERSION"))),
+            None => Err(AuthorError::Wrong(
+                "name the SDK with --sdk DIR (or TENURE_SDK): the folder `sdk` of Tenure's sources; it is in no registry of crates yet".to_owned(),
+            )),
         }
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tenure_core::decision::Hook;
 use tenure_core::name::ObjectName;
-use tenure_core::objects::PolicySpec;
+use tenure_core::objects::{PolicyLimits, PolicySpec};
 use tenure_core::ports::Policies as _;
 use tenure_policy_host::{
-    About, EngineOptions, LogLevel, PolicyHost, PolicyHostError, PolicyHostOptions, RingOptions,
+    About, Budget, EngineOptions, LogLevel, PolicyHost, PolicyHostError, PolicyHostOptions,
+    RingOptions,
 };
 
 use crate::clock::Still;
@@ -28,6 +30,21 @@ pub struct Trial {
     /// The file.
     pub path: PathBuf,
     spec: PolicySpec,
+}
+
+/// What the object of a policy says besides its source: `spec.settings` and `spec.limits`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// Its settings.
+    pub settings: Value,
+    /// Its limits.
+    pub limits: PolicyLimits,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { settings: json!({}), limits: PolicyLimits::default() }
+    }
 }
 
 /// What `tenure policy check` finds.
@@ -63,23 +80,27 @@ pub struct Told {
 // === impl Trial ===
 
 impl Trial {
-    /// With the engine of the daemon.
+    /// With the engine of the daemon, and the limits that the object of the policy sets.
     ///
     /// # Errors
     /// The engine cannot start.
-    pub fn of(path: &Path) -> Result<Self, AuthorError> {
-        Self::with(path, EngineOptions { slots: SLOTS, ..Default::default() })
+    pub fn of(path: &Path, limits: &PolicyLimits) -> Result<Self, AuthorError> {
+        Self::with(path, limits, EngineOptions { slots: SLOTS, ..Default::default() })
     }
 
     /// With an engine that tells where a trap was.
-    pub(crate) fn with_stacks(path: &Path) -> Result<Self, AuthorError> {
-        Self::with(path, EngineOptions { slots: SLOTS, stacks: true, ..Default::default() })
+    pub(crate) fn with_stacks(path: &Path, limits: &PolicyLimits) -> Result<Self, AuthorError> {
+        Self::with(path, limits, EngineOptions { slots: SLOTS, stacks: true, ..Default::default() })
     }
 
-    fn with(path: &Path, engine: EngineOptions) -> Result<Self, AuthorError> {
+    fn with(
+        path: &Path,
+        limits: &PolicyLimits,
+        engine: EngineOptions,
+    ) -> Result<Self, AuthorError> {
         let wrong = |why: String| AuthorError::Engine(why);
         let path = path.canonicalize().map_err(AuthorError::file("reading", path))?;
-        let source = json!({"source": {"file": path}});
+        let source = json!({"source": {"file": path}, "limits": limits});
         let spec = serde_json::from_value(source).map_err(|error| wrong(error.to_string()))?;
         let options = PolicyHostOptions {
             ring: RingOptions { records: RECORDS, ..RingOptions::default() },
@@ -115,6 +136,12 @@ impl Trial {
         })
     }
 
+    /// What it may use for a request of this hook.
+    pub(crate) fn budget(&self, hook: Hook) -> Budget {
+        // Limits that cannot be were refused when it was installed.
+        Budget::of(&self.spec.limits, hook).unwrap_or_else(|_| Budget::default_of(hook))
+    }
+
     fn refused(&self, error: PolicyHostError) -> AuthorError {
         let refusal = error.refusal(&self.name);
         let what = self.path.display().to_string();
@@ -126,12 +153,12 @@ impl Trial {
 ///
 /// # Errors
 /// The file cannot be read, or is no component.
-pub fn check(path: &Path, settings: &Value) -> Result<Checked, AuthorError> {
+pub fn check(path: &Path, terms: &Terms) -> Result<Checked, AuthorError> {
     let bytes = std::fs::read(path).map_err(AuthorError::file("reading", path))?;
     let face = Face::read(&bytes)?;
-    let trial = Trial::of(path)?;
+    let trial = Trial::of(path, &terms.limits)?;
     // First: what was installed is not compiled again to be asked.
-    let installed = trial.install(settings);
+    let installed = trial.install(&terms.settings);
     let about = trial.about().ok().map(|about| Told {
         name: about.name,
         version: about.version,

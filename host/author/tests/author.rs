@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tenure_author::{
-    CaseOptions, Difference, Level, Ring, Suite, Verdict, check, compare, explain, measure, replay,
+    CaseOptions, Difference, Level, Ring, Suite, Terms, Verdict, check, compare, explain, measure,
+    replay,
 };
 use tenure_core::decision::{Hook, StepOutcome};
 use tenure_core::name::ObjectName;
+use tenure_core::objects::PolicyLimits;
 use tenure_core::ports::Policies as _;
 use tenure_core::time::{Clock, Moment, WallMs};
 use tenure_policy_host::{PolicyHost, PolicyHostOptions, Question, RingOptions, sample};
@@ -92,26 +94,32 @@ fn a_case_that_takes_more_than_its_ceilings_fails_although_the_answer_is_right()
 }
 
 #[test]
-fn settings_of_a_case_that_the_policy_refuses_are_an_error_that_names_the_field() {
+fn settings_of_a_case_that_the_policy_refuses_fail_it_and_the_field_is_named() {
     let (_folder, path) = fixture(&format!("{EMPTIER}settings: {{spraed: true}}\n"));
-    let error = Suite::play(&component("balanced"), &path, &CaseOptions::default()).unwrap_err();
-    let said = error.to_string();
+    let suite = Suite::play(&component("balanced"), &path, &CaseOptions::default()).unwrap();
+    let Verdict::Failed(said) = &suite.cases[0].verdict else { panic!("it passed") };
     assert!(said.contains("checking the settings") && said.contains("spraed"), "{said}");
+    assert!(suite.junit().unwrap().contains("spraed"));
 }
 
 #[test]
 fn check_says_what_the_host_would_and_inspect_sees_more_than_policies() {
-    let good = check(&component("grace"), &json!({})).unwrap();
+    let good = check(&component("grace"), &Terms::default()).unwrap();
     assert!(good.accepted && good.face.unwanted().next().is_none());
     assert_eq!(good.face.hooks, [Hook::Reclaim]);
+    assert_eq!(good.face.needs, ["0.1.0"]);
+    let sizes: Vec<usize> = good.face.sections.iter().map(|section| section.size).collect();
+    assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes.iter().sum::<usize>() <= good.face.size);
     assert_eq!(good.about.as_ref().unwrap().name, "grace");
-    let bad = check(&component("grace"), &json!({"nonsense": 1})).unwrap();
+    let bad =
+        check(&component("grace"), &Terms { settings: json!({"nonsense": 1}), ..Terms::default() })
+            .unwrap();
     assert_eq!(bad.stage.as_deref(), Some("checking the settings"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wasi.wasm");
     let text = r#"(component (import "wasi:random/random@0.2.6" (instance)))"#;
     std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
-    let other = check(&path, &json!({})).unwrap();
+    let other = check(&path, &Terms::default()).unwrap();
     assert_eq!(other.stage.as_deref(), Some("checking the imports"));
     assert!(other.face.unwanted().next().unwrap().advice.contains("request.seed"));
 }
@@ -120,7 +128,7 @@ fn check_says_what_the_host_would_and_inspect_sees_more_than_policies() {
 fn a_bench_counts_what_is_deterministic_and_measures_each_hook_from_few_rows_to_many() {
     let mut told = Vec::new();
     let mut tell = |what: &str| told.push(what.to_owned());
-    let figures = measure(&component("balanced"), &json!({}), &mut tell).unwrap();
+    let figures = measure(&component("balanced"), &Terms::default(), &mut tell).unwrap();
     let rows: Vec<usize> = figures.decisions.iter().map(|figure| figure.rows).collect();
     assert_eq!(rows, [1, 8, 64, 512]);
     assert!(figures.compile_ns > 0 && figures.instance.count >= 200);
@@ -134,20 +142,24 @@ fn a_bench_counts_what_is_deterministic_and_measures_each_hook_from_few_rows_to_
     }
     assert!(told.iter().any(|line| line == "select, 512 rows"), "{told:?}");
     let same =
-        compare(&component("balanced"), &component("balanced"), &json!({}), &mut |_| ()).unwrap();
+        compare(&component("balanced"), &component("balanced"), &Terms::default(), &mut |_| ())
+            .unwrap();
     for one in same {
         assert_eq!(one.fuel_a, one.fuel_b);
         assert!(one.ratio.low <= one.ratio.median && one.ratio.median <= one.ratio.high, "{one:?}");
     }
-    compare(&component("balanced"), &component("grace"), &json!({}), &mut |_| ()).unwrap_err();
+    compare(&component("balanced"), &component("grace"), &Terms::default(), &mut |_| ())
+        .unwrap_err();
 }
 
 #[test]
 fn an_explained_decision_accounts_for_its_fuel_by_function() {
     let path = fixtures("pool-order").join("pod-annotation.json");
-    let explained = explain(&component("pool-order"), &path).unwrap();
+    let explained = explain(&component("pool-order"), &path, &PolicyLimits::default()).unwrap();
     assert!(explained.expected && explained.outcome == StepOutcome::Decided);
-    assert!(explained.checks.iter().all(|check| check.starts_with("held: ")));
+    let (held, later): (Vec<_>, Vec<_>) =
+        explained.checks.iter().partition(|check| check.starts_with("held: "));
+    assert_eq!((held.len(), later.len()), (2, 1), "{:?}", explained.checks);
     assert!(!explained.lookups.is_empty());
     let own: u64 = explained.functions.iter().map(|one| one.own).sum();
     // Fuel of the last stretch, after which nothing looks any more, belongs to nobody.
@@ -155,22 +167,32 @@ fn an_explained_decision_accounts_for_its_fuel_by_function() {
     for one in &explained.functions {
         assert!(one.own <= one.within, "{one:?}");
     }
-    let again = explain(&component("pool-order"), &path).unwrap();
+    // Too little fuel leaves nothing to check.
+    let limits = PolicyLimits { fuel: Some(100_000), fuel_per_row: Some(0), ..Default::default() };
+    let starved = explain(&component("pool-order"), &path, &limits).unwrap_err();
+    assert!(starved.to_string().contains("fuel"), "{starved}");
+    let again = explain(&component("pool-order"), &path, &PolicyLimits::default()).unwrap();
     assert_eq!(explained, again);
 }
 
 #[test]
 fn two_versions_are_compared_by_interface_and_by_what_they_answer() {
     let (grace, balanced) = (component("grace"), component("balanced"));
-    let same = Difference::of(&grace, &grace, Some(&fixtures("grace"))).unwrap();
+    let same =
+        Difference::of(&grace, &grace, Some(&fixtures("grace")), &PolicyLimits::default()).unwrap();
     assert_eq!((same.level, same.interface.len(), same.behaviour.len()), (Level::Patch, 0, 0));
     assert!(same.is_declared() && same.cases >= 5);
-    let other =
-        Difference::of(&balanced, &component("pool-order"), Some(&fixtures("balanced"))).unwrap();
+    let other = Difference::of(
+        &balanced,
+        &component("pool-order"),
+        Some(&fixtures("balanced")),
+        &PolicyLimits::default(),
+    )
+    .unwrap();
     assert_eq!(other.level, Level::Major);
     assert!(!other.is_declared(), "both say {}", other.version_a);
     assert!(!other.behaviour.is_empty());
-    let hooks = Difference::of(&balanced, &grace, None).unwrap();
+    let hooks = Difference::of(&balanced, &grace, None, &PolicyLimits::default()).unwrap();
     assert!(hooks.interface.iter().any(|(_, what)| what == "hook select is gone"), "{hooks:?}");
 }
 
@@ -270,6 +292,27 @@ fn a_policy_that_is_younger_than_a_decision_has_no_part_in_its_replay() {
     let ring = through_a_file(&Ring::of(&policies, host.decisions(100)).unwrap());
     let replayed = replay(&ring, &BTreeMap::new(), &folder()).unwrap();
     assert_eq!((replayed.decisions, replayed.same), (60, 60), "{:?}", replayed.changes);
+}
+
+/// Its answers were those of other settings.
+#[test]
+fn a_decision_under_settings_that_were_changed_since_is_left_out() {
+    let options = PolicyHostOptions { folder: folder(), ..PolicyHostOptions::default() };
+    let host = PolicyHost::new(options, Arc::new(Counting(Default::default()))).unwrap();
+    let name = ObjectName::new("pool-order").unwrap();
+    let mut policies = Vec::new();
+    for pools in [["smoke-0"], ["smoke-1"]] {
+        let settings = json!({"defaultPools": pools});
+        let spec = json!({"source": {"bundled": "pool-order"}, "settings": settings});
+        let status = host.install(&name, &serde_json::from_value(spec.clone()).unwrap()).unwrap();
+        policies = vec![json!({"metadata": {"name": name}, "spec": spec, "status": status})];
+        for at in (0..30).step_by(3) {
+            ask(at).decide(&host);
+        }
+    }
+    let ring = through_a_file(&Ring::of(&policies, host.decisions(100)).unwrap());
+    let replayed = replay(&ring, &BTreeMap::new(), &folder()).unwrap();
+    assert_eq!((replayed.decisions, replayed.same, replayed.left_out), (10, 10, 10));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use tenure_core::decision::Hook;
 use tenure_core::name::ContainerId;
 use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{PolicyStatus, ShadowStatus};

@@ -80,7 +80,7 @@ fn fixtures(name: &str) -> String {
 #[test]
 fn a_new_policy_builds_and_passes_its_fixtures_and_a_change_of_mind_is_seen() {
     let desk = Desk::new();
-    let said = desk.types(".", "new spread --hooks select,reclaim").ok();
+    let said = desk.types(".", "new spread --hooks select,affinity,reclaim").ok();
     assert!(said.out.contains("tenure policy build"), "{}", said.out);
     let built = desk.types("spread", "build --offline --out spread.wasm").ok();
     assert!(built.out.starts_with("spread.wasm  "), "{}", built.out);
@@ -88,12 +88,12 @@ fn a_new_policy_builds_and_passes_its_fixtures_and_a_change_of_mind_is_seen() {
     // It is told what it is without being run.
     let inspected = desk.types("spread", "inspect spread.wasm -o json").ok().json();
     assert_eq!(inspected["face"]["metadata"]["name"], "spread");
-    assert_eq!(inspected["face"]["hooks"], serde_json::json!(["select", "reclaim"]));
+    assert_eq!(inspected["face"]["hooks"], serde_json::json!(["select", "affinity", "reclaim"]));
     assert_eq!(inspected["accepted"], true);
     let played =
         desk.types("spread", "test spread.wasm --fixtures fixtures --seed 7 --junit r.xml").ok();
-    assert!(played.out.contains("fixtures: 2 passed; 0 failed; 0 filtered out"), "{}", played.out);
-    assert!(desk.read("spread/r.xml").contains("tests=\"2\""), "{}", desk.read("spread/r.xml"));
+    assert!(played.out.contains("fixtures: 3 passed; 0 failed; 0 filtered out"), "{}", played.out);
+    assert!(desk.read("spread/r.xml").contains("tests=\"3\""), "{}", desk.read("spread/r.xml"));
     // The same source gives the same bytes.
     desk.types("spread", "build --offline --out again.wasm").ok();
     assert_eq!(std::fs::read(desk.path("spread/again.wasm")).unwrap(), first);
@@ -104,7 +104,7 @@ fn a_new_policy_builds_and_passes_its_fixtures_and_a_change_of_mind_is_seen() {
     let failed = desk.types("spread", "test other.wasm --fixtures fixtures");
     assert_eq!(failed.code, 1);
     assert!(failed.out.contains("another answer than expected"), "{}", failed.out);
-    assert!(failed.err.contains("1 of 2 fixtures failed"), "{}", failed.err);
+    assert!(failed.err.contains("1 of 3 fixtures failed"), "{}", failed.err);
     let differs =
         desk.types("spread", "diff spread.wasm other.wasm --fixtures fixtures -o json").ok();
     assert_eq!(differs.json()["behaviour"][0]["case"], "select");
@@ -122,6 +122,26 @@ fn a_new_policy_builds_and_passes_its_fixtures_and_a_change_of_mind_is_seen() {
         "{}",
         explained.out
     );
+}
+
+/// A compiler whose sysroot has no Wasm, and none of the system's beside it.
+#[test]
+fn without_a_target_for_wasm_the_one_command_is_said() {
+    let desk = Desk::new();
+    desk.types(".", "new spread --hooks select").ok();
+    let compiler = desk.path("rustc");
+    std::fs::write(&compiler, "#!/bin/sh\necho /nowhere\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&compiler, executable).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["policy", "build", "--offline"])
+        .current_dir(desk.path("spread"))
+        .env("PATH", desk.path("."))
+        .env("CARGO", env!("CARGO"))
+        .output();
+    let said = Said::of(output.unwrap());
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("rustup target add wasm32-unknown-unknown"), "{}", said.err);
 }
 
 #[test]

@@ -120,6 +120,29 @@ pub struct Candidate {
     pub order: Option<u32>,
 }
 
+impl Candidate {
+    /// A pool of which nothing more is known: it has nothing to give, and nobody named it.
+    #[must_use]
+    pub fn of(pool: u32, family: Family) -> Self {
+        Self {
+            pool,
+            family,
+            free: 0,
+            used: 0,
+            resting: 0,
+            retained: 0,
+            waiting: 0,
+            held_by_namespace: 0,
+            held_by_controller: 0,
+            priority: 0,
+            named: false,
+            in_zone: false,
+            by_selector: false,
+            order: None,
+        }
+    }
+}
+
 /// A `select` question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -449,6 +472,10 @@ pub struct DecisionStep {
     pub policy: ObjectName,
     /// Digest of its component.
     pub digest: Digest,
+    /// Digest of its settings and limits: [`PolicySpec::terms`](crate::objects::PolicySpec::terms). None in records of versions
+    /// that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Digest>,
     /// `decided`, `abstained` or a fault.
     pub outcome: StepOutcome,
     /// Fuel used.

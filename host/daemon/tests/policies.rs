@@ -145,6 +145,33 @@ fn a_bad_module_at_any_stage_leaves_the_old_one_serving_and_status_names_stage_a
 }
 
 #[test]
+fn a_new_version_whose_breaker_opens_is_taken_back_and_limits_that_cannot_be_are_refused() {
+    let (lab, folder) = lab();
+    let (good, file) = (guest("balanced.wasm"), folder.join("p.wasm"));
+    std::fs::write(&file, &good).unwrap();
+    let lab = lab.pool("pool", json!({"cidr": "10.7.0.0/24"})).start();
+    applied(&lab, &policy("p", &json!({})));
+    std::fs::write(&file, guest("test/hostile.wasm")).unwrap();
+    applied(&lab, &policy("p", &json!({"priority": 1})));
+    assert_eq!(status(&lab, "p")["digest"], digest(&guest("test/hostile.wasm")));
+    let config = lab.network("1.1.0", "bridge", json!({"args": {"cni": {"hostile": "panic"}}}));
+    for number in 0..5 {
+        let container = format!("c{number}");
+        netns(&container);
+        // Each fault costs nobody an address.
+        assert_eq!(lab.frame("ADD", &container, &config).unwrap().addresses().len(), 1);
+    }
+    until("the version before it serves", || status(&lab, "p")["digest"] == digest(&good));
+    let taken_back = status(&lab, "p");
+    assert_eq!(taken_back["stage"], "serving on probation");
+    let why = taken_back["lastRefusal"].as_str().unwrap();
+    assert!(why.contains("taken back") && why.contains("the policy says no"), "{why}");
+    let (code, body) = apply(&lab, &policy("p", &json!({"limits": {"fuel": 0}})));
+    assert_eq!(code, 400, "{body}");
+    assert!(body.contains("while checking the limits: spec.limits.fuel is 0"), "{body}");
+}
+
+#[test]
 fn a_bad_policy_among_the_manifests_does_not_keep_the_daemon_from_starting() {
     let (mut lab, folder) = lab();
     std::fs::write(folder.join("bad.wasm"), b"no Wasm").unwrap();
@@ -223,16 +250,27 @@ fn a_shadow_is_asked_about_what_the_daemon_decides_and_takes_over_when_it_become
     assert_eq!((&shadow["mode"], &shadow["shadow"]["of"]), (&json!("shadow"), &json!("p")));
     assert!(shadow["fuel"]["mean"].as_u64().unwrap() > 0, "{shadow}");
     assert!(shadow["latency"]["maxUs"].as_u64().unwrap() > 0, "{shadow}");
-    // What `tenure policy shadow next --promote` does.
-    applied(
-        &lab,
-        &policy("p", &json!({"source": {"bundled": "next"}, "settings": settings("next")})),
-    );
-    assert_eq!(lab.http("DELETE", "/v1/policies/next", "").0, 200);
+    let promoted = tenure(&lab, &["policy", "shadow", "next", "--promote"]);
+    assert!(promoted.contains("next"), "{promoted}");
+    assert_eq!(lab.http("GET", "/v1/policies/next", "").0, 404, "it has taken the place of p");
     netns("c2");
     let then = lab.frame("ADD", "c2", &config).unwrap().addresses();
     let pool = |addresses: &[std::net::IpAddr]| addresses[0].to_string()[..5].to_owned();
     assert_ne!(pool(&now), pool(&then), "the last candidate in place of the first");
+}
+
+/// What an operator types.
+fn tenure(lab: &Lab, arguments: &[&str]) -> String {
+    let tenure = Path::new(env!("CARGO_BIN_EXE_tenured")).with_file_name("tenure");
+    assert!(tenure.is_file(), "build it first: cargo build -p tenure-cli");
+    let output = std::process::Command::new(tenure)
+        .args(["--socket", &lab.path("admin.sock")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
 
 /// ADDs at their times, whatever the ones before do, by so many connections.

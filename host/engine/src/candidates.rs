@@ -107,20 +107,11 @@ fn named(state: &State, names: &[PoolName]) -> Result<Vec<(usize, Option<u32>)>,
 
 fn candidate(pool: &Pool, index: usize, order: Option<u32>) -> Candidate {
     Candidate {
-        pool: u32::try_from(index).unwrap_or(u32::MAX),
-        family: pool.family(),
-        free: 0,
-        used: 0,
-        resting: 0,
-        retained: 0,
-        waiting: 0,
-        held_by_namespace: 0,
-        held_by_controller: 0,
         priority: pool.spec.priority,
         named: order.is_some(),
-        in_zone: false,
         by_selector: pool.is_selective(),
         order,
+        ..Candidate::of(u32::try_from(index).unwrap_or(u32::MAX), pool.family())
     }
 }
 

@@ -26,22 +26,8 @@ fn wanted(families: Families) -> Vec<sdk::Family> {
 }
 
 fn candidate(v6: bool) -> decision::Candidate {
-    decision::Candidate {
-        pool: 0,
-        family: if v6 { Family::V6 } else { Family::V4 },
-        free: 1,
-        used: 0,
-        resting: 0,
-        retained: 0,
-        waiting: 0,
-        held_by_namespace: 0,
-        held_by_controller: 0,
-        priority: 0,
-        named: false,
-        in_zone: false,
-        by_selector: false,
-        order: None,
-    }
+    let family = if v6 { Family::V6 } else { Family::V4 };
+    decision::Candidate { free: 1, ..decision::Candidate::of(0, family) }
 }
 
 fn address(address: IpAddr) -> Address {

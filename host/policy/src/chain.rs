@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tenure_core::decision::{Catalogue, FaultKind, Holder, Hook};
-use tenure_core::name::ObjectName;
+use tenure_core::name::{Digest, ObjectName};
 use tenure_core::objects::{PolicyMode, PolicyScope, PolicySpec};
 use tenure_core::ports::{PolicyStatus, SERVING};
 use tenure_core::time::{Moment, WallMs};
@@ -27,6 +27,8 @@ pub(crate) struct Version {
     pub(crate) name: ObjectName,
     pub(crate) spec: PolicySpec,
     pub(crate) compiled: Arc<Compiled>,
+    /// Digest of settings and limits, for the ring.
+    pub(crate) terms: Digest,
     /// The settings as the text that `init` receives.
     pub(crate) settings: String,
     /// Attributes that requests shall carry.

@@ -24,14 +24,16 @@ const REASON_BYTES: usize = 1024;
 
 type Checked<T> = Result<T, Fault>;
 
-/// What is checked of each answer of a hook, in words. An answer that breaks one of these is a fault.
+/// What is checked of such an answer of a hook, in words. An answer that breaks one of these is a fault.
 #[must_use]
-pub fn checks(hook: Hook) -> &'static [&'static str] {
+pub fn checks(hook: Hook, answer: &serde_json::Value) -> &'static [&'static str] {
     match hook {
+        Hook::Select if answer.get("deny").is_some() => {
+            &["a refusal has a reason of 1 to 1024 bytes"]
+        }
         Hook::Select => &[
             "ranked rows are among the candidates, each once, 1 to 16 of them",
             "ranked rows are of families that are wanted, and each wanted family that is offered has one",
-            "a refusal has a reason of 1 to 1024 bytes",
         ],
         Hook::Affinity => &[
             "a sticky key has 1 to 253 bytes and no control characters",

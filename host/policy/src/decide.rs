@@ -270,6 +270,7 @@ fn step(version: &Version, outcome: StepOutcome, took: Duration, spent: Spent) -
     Step {
         policy: version.name.clone(),
         digest: version.compiled.digest.clone(),
+        terms: version.terms.clone(),
         outcome,
         micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         spent,

@@ -79,7 +79,7 @@ pub enum PolicyHostError {
         what: &'static str,
     },
     /// The component is larger than the host reads.
-    #[error("{} is larger than {COMPONENT_BYTES} bytes; build it with the profile `policy` (stripped, optimised for size)", .path.display())]
+    #[error("{} is larger than {COMPONENT_BYTES} bytes; build it optimised for size and without debug information, as `tenure policy build` does", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

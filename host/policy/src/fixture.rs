@@ -187,22 +187,7 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
 }
 
 fn candidate() -> Value {
-    let candidate = Candidate {
-        pool: 0,
-        family: tenure_core::address::Family::V4,
-        free: 100,
-        used: 0,
-        resting: 0,
-        retained: 0,
-        waiting: 0,
-        held_by_namespace: 0,
-        held_by_controller: 0,
-        priority: 0,
-        named: false,
-        in_zone: false,
-        by_selector: false,
-        order: None,
-    };
+    let candidate = Candidate { free: 100, ..Candidate::of(0, tenure_core::address::Family::V4) };
     serde_json::to_value(candidate).unwrap_or_default()
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn load_from(
     let version = Version {
         name: name.clone(),
         spec: spec.clone(),
+        terms: spec.terms(),
         compiled,
         settings,
         keys: trial.keys.into(),

@@ -49,6 +49,7 @@ pub(crate) enum Answer {
 pub(crate) struct Step {
     pub(crate) policy: ObjectName,
     pub(crate) digest: Digest,
+    pub(crate) terms: Digest,
     pub(crate) outcome: StepOutcome,
     pub(crate) micros: u64,
     pub(crate) spent: Spent,
@@ -160,6 +161,7 @@ impl Step {
         DecisionStep {
             policy: self.policy.clone(),
             digest: self.digest.clone(),
+            terms: Some(self.terms.clone()),
             outcome: self.outcome.clone(),
             fuel: self.spent.fuel,
             memory: u64::try_from(self.spent.memory).unwrap_or(u64::MAX),

@@ -50,6 +50,7 @@ impl FakePolicies {
         let step = DecisionStep {
             policy: policy.clone(),
             digest: digest.clone(),
+            terms: None,
             outcome: StepOutcome::Decided,
             fuel: 4_211,
             memory: 192 << 10,

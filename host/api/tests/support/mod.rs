@@ -156,6 +156,7 @@ impl Policies for Remembering {
         let steps = self.status().into_iter().map(|status| DecisionStep {
             policy: status.name,
             digest: status.digest,
+            terms: None,
             outcome: StepOutcome::Fault { kind: FaultKind::Fuel, message: "used up".into() },
             fuel: 1_000,
             memory: 192 << 10,

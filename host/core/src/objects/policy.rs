@@ -43,6 +43,15 @@ pub struct PolicySpec {
     pub priority: i32,
 }
 
+impl PolicySpec {
+    /// Digest of what a component decides by besides the request: its settings and its limits.
+    #[must_use]
+    pub fn terms(&self) -> Digest {
+        // Strings, numbers and JSON: writing them cannot fail.
+        Digest::of(&serde_json::to_vec(&(&self.settings, &self.limits)).unwrap_or_default())
+    }
+}
+
 /// Where a component comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

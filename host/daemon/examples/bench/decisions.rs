@@ -119,20 +119,11 @@ fn question(candidates: u32) -> SelectRequest {
         labels: BTreeMap::new(),
     };
     let row = |pool: u32| Candidate {
-        pool,
-        family: Family::V4,
         free: u64::from(pool) * 7919 % 251 + 1,
         used: u64::from(pool) * 104_729 % 251,
-        resting: 0,
-        retained: 0,
-        waiting: 0,
-        held_by_namespace: 0,
-        held_by_controller: 0,
-        priority: 0,
         named: pool.is_multiple_of(2),
-        in_zone: false,
-        by_selector: false,
         order: pool.is_multiple_of(2).then_some(pool),
+        ..Candidate::of(pool, Family::V4)
     };
     SelectRequest {
         holder: Holder::default(),

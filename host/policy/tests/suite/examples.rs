@@ -19,6 +19,12 @@ fn the_same_rule_in_other_languages_passes_the_same_fixtures() {
         // JavaScript sorts 512 candidates with more than the default of 15 M.
         let spec = json!({"source": {"file": component}, "limits": {"fuel": 50_000_000}});
         let file = component.display();
+        if component.ends_with("emptiest-python.wasm") {
+            // CPython alone is larger than what a host reads.
+            let refusal = world.install("example", spec).unwrap_err();
+            assert_eq!(refusal.stage, "reading the component", "{refusal}");
+            continue;
+        }
         world.install("example", spec).unwrap_or_else(|refusal| panic!("{file}: {refusal}"));
         for path in entries(&fixtures) {
             let fixture = read(&path);

@@ -136,22 +136,7 @@ pub fn catalogue() -> Arc<Catalogue> {
 }
 
 pub fn candidate(pool: u32, free: u64) -> Candidate {
-    Candidate {
-        pool,
-        family: Family::V4,
-        free,
-        used: 0,
-        resting: 0,
-        retained: 0,
-        waiting: 0,
-        held_by_namespace: 0,
-        held_by_controller: 0,
-        priority: 0,
-        named: false,
-        in_zone: false,
-        by_selector: false,
-        order: None,
-    }
+    Candidate { free, ..Candidate::of(pool, Family::V4) }
 }
 
 /// Three pools; the built-in strategy takes the middle one first.

@@ -202,6 +202,8 @@ pub(in crate::openapi) enum DecidedBy {
 pub(in crate::openapi) struct DecisionStep {
     policy: String,
     digest: String,
+    /// Digest of settings and limits.
+    terms: Option<String>,
     outcome: StepOutcome,
     fuel: u64,
     memory: u64,

@@ -1,6 +1,7 @@
 //! The columns of each kind.
 
 use tenure_core::decision::{DecisionRecord, FaultKind, StepOutcome};
+use tenure_core::name::Digest;
 use tenure_core::objects::PolicySource;
 use tenure_core::ports::{PolicyStatus, SERVING};
 use tenure_engine::LeaseView;
@@ -112,15 +113,16 @@ impl Row for Policy {
         "FAULTS",
         "FUEL",
         "P99",
+        "DIGEST",
+        "BREAKER",
         "STAGE",
         "STATUS",
     ];
     const WIDE_HEADER: &'static [&'static str] = &[
-        "DIGEST",
+        "FULL-DIGEST",
         "SOURCE",
         "PRIORITY",
         "COMPONENT",
-        "BREAKER",
         "FAULT-KINDS",
         "FUEL-MEAN",
         "FUEL-MAX",
@@ -137,7 +139,7 @@ impl Row for Policy {
         let stage = self.refused().map(|(stage, _)| stage.to_owned());
         let Some(status) = self.serving() else {
             let mut cells = vec![self.name()];
-            cells.extend(["-"; 7].map(str::to_owned));
+            cells.extend(["-"; 9].map(str::to_owned));
             cells.extend([dash(stage.unwrap_or_default()), policy_word(None).to_owned()]);
             return cells;
         };
@@ -152,6 +154,8 @@ impl Row for Policy {
             faults.to_string(),
             dash(status.fuel.map(|fuel| format!("{}%", fuel.max_percent)).unwrap_or_default()),
             dash(status.latency.map(|time| micros(time.p99_us)).unwrap_or_default()),
+            short_digest(&status.digest),
+            if status.breaker_open { "open" } else { "closed" }.to_owned(),
             stage.unwrap_or_else(|| SERVING.to_owned()),
             policy_word(Some(status)).to_owned(),
         ]
@@ -173,7 +177,6 @@ impl Row for Policy {
             source,
             self.spec.priority.to_string(),
             of(|s| Some(s.component.clone())),
-            of(|s| Some(if s.breaker_open { "open" } else { "closed" }.to_owned())),
             of(|s| {
                 let kind = |(kind, count): &(FaultKind, u64)| format!("{}={count}", kind.as_str());
                 Some(s.faults.iter().map(kind).collect::<Vec<_>>().join(","))
@@ -185,6 +188,12 @@ impl Row for Policy {
             dash(why.unwrap_or_default()),
         ]
     }
+}
+
+/// The first twelve digits: enough to tell versions apart on a page.
+fn short_digest(digest: &Digest) -> String {
+    let text = digest.as_str();
+    text.rsplit(':').next().unwrap_or(text).chars().take(12).collect()
 }
 
 impl Row for LeaseView {

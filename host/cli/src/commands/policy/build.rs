@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tenure_author::{Checked, Project, Wasi, adapt};
 
+use super::component::Limits;
 use super::page;
 use crate::error::CliError;
 use crate::output::{Format, print, print_document};
@@ -44,6 +45,8 @@ pub(super) struct Args {
     /// What becomes of the module's imports of WASI preview 1; without it they are an error
     #[arg(long, value_name = "HOW", requires = "module")]
     wasi: Option<Stub>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// What can become of imports of WASI.
@@ -63,13 +66,13 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
             let project = Project {
                 keep_names: args.keep_names,
                 offline: args.offline,
-                profile: args.profile,
+                profile: args.profile.clone(),
                 ..Project::find(&args.folder)?
             };
             (out.clone().unwrap_or_else(|| project.output()), project.build()?)
         }
     };
-    let checked = super::component::finish(&path, component)?;
+    let checked = super::component::finish(&path, component, &args.limits)?;
     show(&path, &checked, format)?;
     match &checked.stage {
         Some(stage) if stage != SETTINGS => Err(page::refused(&path, &checked)),

@@ -29,14 +29,7 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
             Format::Name => print(&format!("{}\n", checked.face.digest))?,
             _ if checked.accepted => print(&page::page(&path, &checked))?,
             // The error says what matters; the imports say whose fault it is.
-            _ => {
-                for import in checked.face.unwanted() {
-                    let used = import.used_by.join(", ");
-                    let by =
-                        if used.is_empty() { String::new() } else { format!("; used by {used}") };
-                    eprintln!("import {}: {}{by}", import.name, import.advice);
-                }
-            }
+            _ => page::tell_unwanted(&checked.face),
         }
     }
     if checked.accepted { Ok(()) } else { Err(page::refused(&path, &checked)) }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tenure_author::{Checked, Face, Metadata, Project, check, with_metadata};
+use tenure_author::{Checked, Face, Metadata, Project, Terms, check, with_metadata};
+use tenure_core::objects::PolicyLimits;
 
 use super::page;
 use crate::error::CliError;
@@ -19,12 +21,22 @@ pub(super) struct Component {
     pub(super) file: Option<PathBuf>,
 }
 
-/// With which settings.
+/// With which settings and limits.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Settings {
     /// Settings as an IPAMPolicy has them under `spec.settings` (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// With which limits.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Limits {
+    /// Limits as an IPAMPolicy has them under `spec.limits` (YAML or JSON) [default: those of the daemon]
+    #[arg(long, value_name = "FILE")]
+    limits: Option<PathBuf>,
 }
 
 /// A component that is there.
@@ -46,7 +58,7 @@ impl Component {
                 let here = Path::new(".");
                 let project = Project::find(folder.as_deref().unwrap_or(here))?;
                 let path = project.output();
-                finish(&path, project.build()?)?;
+                finish(&path, project.build()?, &Limits::default())?;
                 Ok(Ready { path, project: Some(project) })
             }
         }
@@ -56,24 +68,46 @@ impl Component {
 // === impl Settings ===
 
 impl Settings {
-    /// What stands there; an empty object without a file.
-    pub(super) fn read(&self) -> Result<Value, CliError> {
-        let Some(path) = &self.settings else { return Ok(json!({})) };
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path);
-        let text =
-            text.map_err(|source| CliError::File { act: "reading", path: name.clone(), source })?;
-        serde_saphyr::from_str(&text)
-            .map_err(|error| CliError::Manifest { place: name, why: error.to_string() })
+    /// What stands there; no settings and the limits of the daemon without files.
+    pub(super) fn read(&self) -> Result<Terms, CliError> {
+        let settings = self.settings.as_deref().map(read::<Value>).transpose()?;
+        let settings = settings.unwrap_or_else(|| json!({}));
+        Ok(Terms { settings, limits: self.limits.read()? })
     }
 }
 
+// === impl Limits ===
+
+impl Limits {
+    /// What stands there; the limits of the daemon without a file.
+    pub(super) fn read(&self) -> Result<PolicyLimits, CliError> {
+        Ok(self.limits.as_deref().map(read).transpose()?.unwrap_or_default())
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, CliError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path);
+    let text =
+        text.map_err(|source| CliError::File { act: "reading", path: name.clone(), source })?;
+    serde_saphyr::from_str(&text)
+        .map_err(|error| CliError::Manifest { place: name, why: error.to_string() })
+}
+
 /// Writes a component with its metadata, and says what a host finds in it.
-pub(super) fn finish(path: &Path, component: Vec<u8>) -> Result<Checked, CliError> {
+pub(super) fn finish(
+    path: &Path,
+    component: Vec<u8>,
+    limits: &Limits,
+) -> Result<Checked, CliError> {
+    let terms = Terms { limits: limits.read()?, ..Terms::default() };
     // It must be asked to be described, and a file is what the host reads.
     write(path, &component)?;
-    let mut checked = check(path, &json!({}))?;
-    let Some(about) = checked.about.clone() else { return Err(page::refused(path, &checked)) };
+    let mut checked = check(path, &terms)?;
+    let Some(about) = checked.about.clone() else {
+        page::tell_unwanted(&checked.face);
+        return Err(page::refused(path, &checked));
+    };
     let metadata = Metadata {
         name: about.name,
         version: about.version,

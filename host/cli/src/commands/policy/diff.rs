@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use tenure_author::{Difference, Level};
+use tenure_author::{Declared, Difference, Level};
 
+use super::component::Limits;
 use super::page::bytes;
 use crate::commands::text::Text;
 use crate::error::CliError;
@@ -11,7 +12,7 @@ use crate::output::{Format, print, print_document};
 
 /// Compare two versions of a policy: what the interface asks of its version, and who is answered otherwise
 ///
-/// Exit code 1 if the second version says less than its interface asks for.
+/// Exit code 1 if the second version says less than its interface asks for, or goes back.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  tenure policy diff old.wasm new.wasm\n  tenure policy diff old.wasm new.wasm --fixtures fixtures -o json"
@@ -26,10 +27,13 @@ pub(super) struct Args {
     /// Requests to put to both
     #[arg(long, value_name = "FILE|DIR")]
     fixtures: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
-    let difference = Difference::of(&args.a, &args.b, args.fixtures.as_deref())?;
+    let difference =
+        Difference::of(&args.a, &args.b, args.fixtures.as_deref(), &args.limits.read()?)?;
     if !print_document(format, &difference)? {
         print(&page(&difference))?;
     }
@@ -38,15 +42,22 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
     }
     let (a, b) = (&difference.version_a, &difference.version_b);
     let asks = level(difference.level);
-    Err(CliError::NotDone {
-        what: format!("the interface asks for a {asks} version, and {a} -> {b} is less"),
-    })
+    let what = match difference.declared {
+        Some(Declared::Earlier) => format!("{a} -> {b} goes back"),
+        Some(Declared::Same) => {
+            format!("the interface asks for a {asks} version, and both are {a}")
+        }
+        _ => format!("the interface asks for a {asks} version, and {a} -> {b} is less"),
+    };
+    Err(CliError::NotDone { what })
 }
 
 fn page(difference: &Difference) -> String {
     let mut text = Text::default();
     let Difference { version_a, version_b, sizes, .. } = difference;
-    text.line("Versions", format!("{version_a} -> {version_b}"))
+    let is_other = difference.declared == Some(Declared::Same) && !difference.is_same_file;
+    let note = if is_other { ", two files of one version" } else { "" };
+    text.line("Versions", format!("{version_a} -> {version_b}{note}"))
         .line("Size", format!("{} -> {}", bytes(sizes.0), bytes(sizes.1)))
         .line("Interface", level(difference.level));
     let reason = |(of, what): &(Level, String)| format!("{:<6} {what}", level(*of));

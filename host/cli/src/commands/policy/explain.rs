@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tenure_author::{Explained, explain};
 use tenure_core::decision::StepOutcome;
 
-use super::component::Component;
+use super::component::{Component, Limits};
 use super::page::bytes;
 use crate::commands::text::Text;
 use crate::error::CliError;
@@ -27,11 +27,13 @@ pub(super) struct Args {
     /// The request
     #[arg(long, value_name = "FILE")]
     fixture: PathBuf,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
     let path = args.component.ready()?.path;
-    let explained = explain(&path, &args.fixture)?;
+    let explained = explain(&path, &args.fixture, &args.limits.read()?)?;
     match print_document(format, &explained)? {
         true => Ok(()),
         false => print(&page(&explained)),

@@ -10,7 +10,7 @@ use crate::output::{Format, print, print_document};
 /// Show what a component is: imports, exports, sizes, schema; also of one that no daemon would take
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure policy inspect target/spread.wasm\n  tenure policy inspect /usr/lib/tenure/policies/grace.wasm -o json"
+    after_help = "EXAMPLES:\n  tenure policy inspect target/spread.wasm\n  tenure policy inspect /usr/bin/policies/grace.wasm -o json"
 )]
 pub(super) struct Args {
     #[command(flatten)]

@@ -14,6 +14,18 @@ pub(super) fn refused(path: &Path, checked: &Checked) -> CliError {
     CliError::PolicyRefused { what: path.display().to_string(), stage, why }
 }
 
+/// Each import that no daemon gives, how to lose it, and who calls it; to standard error.
+pub(super) fn tell_unwanted(face: &Face) {
+    for import in face.unwanted() {
+        let used = import.used_by.join(", ");
+        let by = if used.is_empty() { String::new() } else { format!("; used by {used}") };
+        eprintln!("import {}: {}{by}", import.name, import.advice);
+    }
+    if !face.has_names && face.unwanted().any(|import| !import.used_by.is_empty()) {
+        eprintln!("note: `tenure policy build --keep-names` gives functions their names");
+    }
+}
+
 /// What there is to know of it.
 pub(super) fn page(path: &Path, checked: &Checked) -> String {
     let mut text = Text::default();
@@ -34,9 +46,11 @@ pub(super) fn page(path: &Path, checked: &Checked) -> String {
         format!("{:<16}{:>10}", section.name, bytes(section.size))
     };
     text.list("Sections", face.sections.iter().map(section));
-    if let Some(about) = &checked.about {
-        text.list("Attributes", about.attribute_keys.iter().cloned());
-        let schema = serde_json::to_string_pretty(&about.settings_schema).unwrap_or_default();
+    let written = face.metadata.as_ref().map(|m| (&m.attribute_keys, &m.settings_schema));
+    let told = checked.about.as_ref().map(|about| (&about.attribute_keys, &about.settings_schema));
+    if let Some((keys, schema)) = told.or(written) {
+        text.list("Attributes", keys.iter().cloned());
+        let schema = serde_json::to_string_pretty(schema).unwrap_or_default();
         text.list("Settings schema", schema.lines().map(str::to_owned));
     }
     text.list("Made by", face.producers.iter().cloned());
@@ -51,14 +65,9 @@ pub(super) fn page(path: &Path, checked: &Checked) -> String {
 
 /// The daemon that it needs.
 fn contract(face: &Face) -> String {
-    let names = face.exports.iter().chain(face.imports.iter().map(|import| &import.name));
-    let ours = names.filter_map(|name| name.strip_prefix("tenure:policy/")?.split_once('@'));
-    let mut versions: Vec<&str> = ours.map(|(_, version)| version).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    match versions.is_empty() {
+    match face.needs.is_empty() {
         true => "nothing of Tenure: it is no policy".to_owned(),
-        false => format!("a host of tenure:policy {}", versions.join(" and ")),
+        false => format!("a host of tenure:policy {}", face.needs.join(" and ")),
     }
 }
 

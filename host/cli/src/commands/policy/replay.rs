@@ -27,14 +27,9 @@ pub(super) struct Args {
     /// Replace the module of a policy; the name may be left out where the ring has one policy
     #[arg(long = "module", value_name = "[NAME=]FILE")]
     modules: Vec<String>,
-    /// The folder of the shipped policies
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/usr/lib/tenure/policies",
-        env = "TENURE_POLICIES"
-    )]
-    policies: PathBuf,
+    /// The folder of the shipped policies [default: `policies` beside this program]
+    #[arg(long, value_name = "DIR", env = "TENURE_POLICIES")]
+    policies: Option<PathBuf>,
     /// Write this decision as a fixture, and replay nothing
     #[arg(long, value_name = "DECISION", requires = "to")]
     save: Option<u64>,
@@ -49,7 +44,8 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
         return save(&ring, id, to);
     }
     let modules = modules(&ring, &args.modules)?;
-    let replayed = replay(&ring, &modules, &args.policies)?;
+    let policies = args.policies.map_or_else(beside_the_program, Ok)?;
+    let replayed = replay(&ring, &modules, &policies)?;
     if !print_document(format, &replayed)? {
         print(&page(&replayed, !modules.is_empty()))?;
     }
@@ -60,6 +56,14 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
         }
         false => Ok(()),
     }
+}
+
+/// Where the daemon has them, too.
+fn beside_the_program() -> Result<PathBuf, CliError> {
+    let failed =
+        |source| CliError::File { act: "finding", path: "this program".to_owned(), source };
+    let program = std::env::current_exe().map_err(failed)?;
+    Ok(program.with_file_name("policies"))
 }
 
 fn save(ring: &Ring, id: u64, to: &Path) -> Result<(), CliError> {
@@ -100,12 +104,14 @@ fn page(replayed: &Replayed, is_other: bool) -> String {
     if *left_out > 0 {
         text.line(
             "Left out",
-            format!("{left_out} (a breaker was open, or a policy has changed since)"),
+            format!(
+                "{left_out} (a breaker was open, or a policy or its settings have changed since)"
+            ),
         );
     }
     let count = |(effect, count): (&String, &usize)| format!("{count:>6}  {effect}");
     if is_other {
-        text.list("What would change", replayed.effects.iter().map(count));
+        text.list("What would change, for how many pods", replayed.effects.iter().map(count));
     }
     let told = |change: &Change| {
         let first = format!("{}  {}  {}", change.id, change.hook.name(), change.whom);

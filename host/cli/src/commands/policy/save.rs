@@ -13,7 +13,7 @@ use crate::output::Format;
 /// Save a module and its signatures as a tarball (OCI image layout), for a site without a registry
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EXAMPLES:\n  tenure policy save registry.example.com/policies/grace:1.2.0 -f grace.tar\n  tenure policy save grace.wasm -f grace.tar\n\nThere: `tenure policy load grace.tar`."
+    after_help = "EXAMPLES:\n  tenure policy save registry.example.com/policies/grace:1.2.0 -f grace.tar\n  tenure policy save grace.wasm -f grace.tar\n\nThere: `tenure policy load grace.tar --to registry.example.com/policies/grace:1.2.0`."
 )]
 pub(crate) struct Args {
     /// A reference in a registry, or a file

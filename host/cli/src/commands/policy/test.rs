@@ -5,14 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tenure_author::{CaseOptions, Suite, Verdict};
 
-use super::component::Component;
+use super::component::{Component, Limits};
 use super::page::bytes;
 use crate::error::CliError;
 use crate::output::{Format, print, print_document};
 
 /// Play the fixtures of a policy in the engine of the daemon
 ///
-/// Each is played twice, on fresh instances, in an order that changes from run to run, under the limits of a daemon. Fixtures are
+/// All are played twice, on fresh instances, in two orders that change from run to run, under the limits of a daemon. Fixtures are
 /// YAML or JSON files: request, pools, settings, expected answer, and how much fuel and memory it may take.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -36,6 +36,8 @@ pub(super) struct Args {
     /// Write a report for a CI system
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
@@ -49,6 +51,7 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
         seed: args.seed.unwrap_or_else(any_seed),
         bless: args.bless,
         filter: args.only,
+        limits: args.limits.read()?,
     };
     let suite = Suite::play(&ready.path, &fixtures, &options)?;
     if let Some(path) = &args.junit {
@@ -71,7 +74,8 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
 }
 
 fn page(suite: &Suite) -> String {
-    let mut text = format!("playing {} fixtures twice, seed {}\n", suite.cases.len(), suite.seed);
+    let mut text =
+        format!("playing {} fixtures in two orders, seed {}\n", suite.cases.len(), suite.seed);
     for case in &suite.cases {
         let verdict = match &case.verdict {
             Verdict::Passed => "ok",
