@@ -13,6 +13,8 @@ const TENURE: &str = "docker.io/library/tenure:0.1.0";
 /// The sandbox of each pod, and the container of the pods of tests: it sleeps and takes no CPU.
 pub(crate) const PAUSE: &str = "localhost/pause:1";
 const PAUSE_SOURCE: &str = include_str!("pause.c");
+/// Begins `tenured` with the boot id of its node.
+const BOOT_SOURCE: &str = include_str!("boot.c");
 
 /// Programs of Tenure that have been built.
 pub(crate) struct Built {
@@ -31,7 +33,8 @@ pub(crate) fn tenure(cluster: &Cluster, built: &Built) -> anyhow::Result<()> {
     let root = fresh(cluster, "tenure")?;
     let bin = root.join("usr/bin");
     std::fs::create_dir_all(bin.join("policies"))?;
-    strip(&built.daemon, &bin.join("tenured"))?;
+    strip(&built.daemon, &bin.join("tenured.real"))?;
+    compile(cluster, "boot", BOOT_SOURCE, &bin.join("tenured"))?;
     // The other end of `tenure --cluster`.
     strip(&built.cli, &bin.join("tenure"))?;
     copy(&built.plugin, &bin.join("tenure-ipam"))?;
@@ -59,12 +62,17 @@ fn strip(program: &Path, to: &Path) -> anyhow::Result<()> {
 /// The image of a process that sleeps.
 pub(crate) fn pause(cluster: &Cluster) -> anyhow::Result<()> {
     let root = fresh(cluster, "pause")?;
-    let source = cluster.state.join("pause.c");
-    std::fs::write(&source, PAUSE_SOURCE)?;
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-Os", "-static", "-s", "-o"]).arg(root.join("pause")).arg(source);
-    workspace::run(&mut gcc).context("it needs libc6-dev")?;
+    compile(cluster, "pause", PAUSE_SOURCE, &root.join("pause"))?;
     pack(cluster, PAUSE, &root, r#"{"Entrypoint":["/pause"]}"#)
+}
+
+/// A small program without libraries.
+fn compile(cluster: &Cluster, name: &str, text: &str, to: &Path) -> anyhow::Result<()> {
+    let source = cluster.state.join(format!("{name}.c"));
+    std::fs::write(&source, text)?;
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-Os", "-static", "-s", "-o"]).arg(to).arg(source);
+    workspace::run(&mut gcc).context("it needs libc6-dev")
 }
 
 /// What the loader would map, the loader itself included.
