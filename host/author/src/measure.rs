@@ -220,8 +220,7 @@ fn line(trial: &Trial, question: &Question, settings: &Value) -> Result<Figure, 
     };
     // A breaker that opened would measure nothing.
     let again = fault.is_some();
-    let mut times =
-        Histogram::<u64>::new(3).map_err(|error| AuthorError::Engine(error.to_string()))?;
+    let mut times = histogram()?;
     for _ in 0..if again { 1 } else { WARM } {
         let _ = time(trial, question);
     }
@@ -249,7 +248,7 @@ fn line(trial: &Trial, question: &Question, settings: &Value) -> Result<Figure, 
 
 fn instances(trial: &Trial) -> Result<Spread, AuthorError> {
     let wrong = |error: String| AuthorError::Engine(error);
-    let mut times = Histogram::<u64>::new(3).map_err(|error| wrong(error.to_string()))?;
+    let mut times = histogram()?;
     let until = Instant::now() + LINE;
     while Instant::now() < until || times.len() < LEAST {
         let took =
@@ -263,6 +262,12 @@ fn time(trial: &Trial, question: &Question) -> Duration {
     let began = Instant::now();
     question.decide(&trial.host);
     began.elapsed()
+}
+
+/// Of nanoseconds, up to a minute: one that grows by itself takes no value for more than it has room for at first.
+fn histogram() -> Result<Histogram<u64>, AuthorError> {
+    let made = Histogram::new_with_bounds(1, 60_000_000_000, 3);
+    made.map_err(|error| AuthorError::Engine(error.to_string()))
 }
 
 fn spread(times: &Histogram<u64>) -> Spread {
