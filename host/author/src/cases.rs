@@ -11,14 +11,11 @@ use serde_json::Value;
 use similar::TextDiff;
 use tenure_core::decision::StepOutcome;
 use tenure_core::objects::PolicyLimits;
-use tenure_policy_host::Played;
+use tenure_policy_host::{Played, SETTINGS};
 
 use crate::error::AuthorError;
 use crate::fixture_file::FixtureFile;
 use crate::trial::Trial;
-
-/// The stage at which the settings of one case are refused; any other is the fault of the component.
-const SETTINGS: &str = "checking the settings";
 
 /// How a suite is played.
 #[derive(Debug, Clone, Default)]
@@ -187,6 +184,7 @@ fn play(trial: &Trial, file: &FixtureFile) -> Result<Play, AuthorError> {
     // Anew each time: faults of the case before shall not have opened the breaker.
     match trial.install(&fixture.settings) {
         Ok(()) => {}
+        // At any other stage it is the component's fault, whatever the case.
         Err(AuthorError::Refused { stage, why, .. }) if stage == SETTINGS => {
             return Ok(Play::Refused(format!("refused while {stage}: {why}")));
         }

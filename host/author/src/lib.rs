@@ -65,4 +65,6 @@ pub use noise::{Ratio, Verdict as NoiseVerdict};
 #[cfg(feature = "run")]
 pub use replay::{Change, Replayed, Ring, replay};
 #[cfg(feature = "run")]
+pub use tenure_policy_host::SETTINGS;
+#[cfg(feature = "run")]
 pub use trial::{Checked, Terms, Told, Trial, check};

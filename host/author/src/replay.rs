@@ -177,16 +177,15 @@ impl Ring {
             policy.map(|policy| policy.spec.settings.clone())
         };
         // A shadow is asked last, and has no part in the answer.
-        let mut steps = record.steps.iter().filter(|step| !self.is_shadow(&step.policy));
-        let (settings, answer) = match (&record.by, steps.next_back()) {
+        let active = || record.steps.iter().filter(|step| !self.is_shadow(&step.policy));
+        let (settings, answer) = match (&record.by, active().next_back()) {
             (DecidedBy::Policy { name, .. }, _) => (settings(name), record.answer.clone()),
             (DecidedBy::BuiltIn, Some(step)) => (settings(&step.policy), said(step)),
             (DecidedBy::BuiltIn, None) => (None, json!("abstained")),
         };
         if record.hook == Hook::Reclaim {
             let decided = |step: &&DecisionStep| step.outcome == StepOutcome::Decided;
-            let active = record.steps.iter().filter(|step| !self.is_shadow(&step.policy));
-            let deciders: BTreeSet<_> = active.filter(decided).map(|step| &step.policy).collect();
+            let deciders: BTreeSet<_> = active().filter(decided).map(|step| &step.policy).collect();
             if deciders.len() > 1 {
                 let names: Vec<&str> = deciders.iter().map(|name| name.as_str()).collect();
                 return Err(AuthorError::Wrong(format!(
@@ -290,9 +289,8 @@ fn who(record: &DecisionRecord, effect: &str) -> String {
         let whom = effect.split_once(": ").and_then(|(_, rest)| rest.split(' ').next());
         return whom.unwrap_or(effect).to_owned();
     }
-    let owner = at(&record.request, "/holder/owner");
-    let text = |key: &str| at(owner, &format!("/{key}")).as_str().unwrap_or_default();
-    format!("{}/{}/{}", text("namespace"), text("name"), text("uid"))
+    let uid = at(&record.request, "/holder/owner/uid").as_str().unwrap_or_default();
+    format!("{}/{uid}", whom(record))
 }
 
 // === impl Stages ===

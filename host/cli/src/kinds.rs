@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tenure_core::name::ContainerId;
+use tenure_core::name::{ContainerId, Digest};
 use tenure_core::objects::ObjectKind;
 use tenure_core::ports::{PolicyStatus, ShadowStatus};
 
@@ -12,6 +12,12 @@ const SHORT_ID: usize = 12;
 /// A container id in a column.
 pub(crate) fn short_id(container: &ContainerId) -> String {
     container.as_str().chars().take(SHORT_ID).collect()
+}
+
+/// A digest in a column, without its algorithm.
+pub(crate) fn short_digest(digest: &Digest) -> String {
+    let text = digest.as_str();
+    text.rsplit(':').next().unwrap_or(text).chars().take(SHORT_ID).collect()
 }
 
 /// Anything that can be got.

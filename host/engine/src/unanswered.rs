@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tenure_core::lease::{AttemptId, Lease, LeaseKey, Proof};
-use tenure_core::ledger::{Ledger, Status};
+use tenure_core::ledger::{Ledger, Slot, Status};
 use tenure_core::ports::{AddressLook, NetnsLook, Question, Sight};
 use tenure_store::{Row, StoreError, Write};
 
@@ -83,11 +83,8 @@ impl Engine {
             let state = self.state.lock();
             let rank = |set: &[Row]| {
                 let is = |which: &dyn Fn(&Lease) -> bool| set.iter().any(|row| which(&row.lease));
-                let is_seen = |lease: &Lease| {
-                    let slot = state.ledger.slot(&lease.key());
-                    slot.is_some_and(|slot| matches!(slot.status, Status::Bound { seen: true, .. }))
-                };
-                (is(&|lease| caller.had(lease.address)), is(&is_seen), set.len())
+                let was_seen = |lease: &Lease| state.ledger.slot(&lease.key()).is_some_and(is_seen);
+                (is(&|lease| caller.had(lease.address)), is(&was_seen), set.len())
             };
             sets.iter().max_by_key(|(_, set)| rank(set)).map(|(attempt, _)| *attempt)
         };
@@ -160,10 +157,14 @@ impl Engine {
 /// Whether another row of the attachment and family was seen on a link.
 fn has_seen_twin(ledger: &Ledger, key: &LeaseKey) -> bool {
     let Some(slot) = ledger.slot(key) else { return false };
-    ledger.of_attachment(slot.attachment).iter().any(|(other, slot)| {
-        let is_seen = matches!(slot.status, Status::Bound { seen: true, .. });
-        is_seen && other != key && other.family() == key.family()
-    })
+    ledger
+        .of_attachment(slot.attachment)
+        .iter()
+        .any(|(other, slot)| is_seen(*slot) && other != key && other.family() == key.family())
+}
+
+fn is_seen(slot: Slot) -> bool {
+    matches!(slot.status, Status::Bound { seen: true, .. })
 }
 
 fn on_its_link(lease: &Lease) -> Question {

@@ -137,6 +137,16 @@ fn leader(replicas: &Replicas) -> Arc<Engine> {
     replica(&replicas.site).1
 }
 
+/// What is bound after some sweeps of a leader, with more than any grace between them.
+async fn after_sweeps(replicas: &Replicas) -> Vec<IpAddr> {
+    let leader = leader(replicas);
+    for _ in 0..3 {
+        leader.sweep().await.unwrap();
+        replicas.site.clock.pass(Duration::from_secs(60));
+    }
+    replicas.bound()
+}
+
 #[tokio::test]
 async fn of_two_sets_the_one_on_no_link_is_given_up_once_the_other_stands_on_one() {
     let (replicas, answered, _) = left_behind().await;
@@ -155,12 +165,7 @@ async fn two_sets_that_both_stand_on_links_are_kept() {
     for address in [answered, other] {
         replicas.site.kernel.put_on_link("c1", address);
     }
-    let leader = leader(&replicas);
-    for _ in 0..3 {
-        leader.sweep().await.unwrap();
-        replicas.site.clock.pass(Duration::from_secs(60));
-    }
-    assert_eq!(replicas.bound().len(), 2);
+    assert_eq!(after_sweeps(&replicas).await.len(), 2);
 }
 
 #[tokio::test]
@@ -168,12 +173,7 @@ async fn while_the_kernel_is_silent_both_sets_are_kept() {
     let (replicas, answered, _) = left_behind().await;
     replicas.site.kernel.put_on_link("c1", answered);
     replicas.site.kernel.be_silent(true);
-    let leader = leader(&replicas);
-    for _ in 0..3 {
-        leader.sweep().await.unwrap();
-        replicas.site.clock.pass(Duration::from_secs(60));
-    }
-    assert_eq!(replicas.bound().len(), 2);
+    assert_eq!(after_sweeps(&replicas).await.len(), 2);
 }
 
 #[tokio::test]

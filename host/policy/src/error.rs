@@ -16,6 +16,8 @@ use crate::limits::{COMPONENT_BYTES, SETTINGS_BYTES};
 pub const FETCH: &str = "fetching the component";
 /// The stage at which signatures are asked for.
 pub const TRUST: &str = "checking the trust";
+/// The stage at which the settings of an object are refused.
+pub const SETTINGS: &str = "checking the settings";
 /// The stage of a version that was taken back.
 pub(crate) const TAKEN_BACK: &str = "serving on probation";
 
@@ -220,9 +222,7 @@ impl PolicyHostError {
             Self::Compile(_) => "compiling",
             Self::Shape { .. } | Self::Faulted(_) => "making a trial instance",
             Self::Description(_) => "reading its description",
-            Self::Settings(_) | Self::SettingsTooLong(_) | Self::SettingsLie(_) => {
-                "checking the settings"
-            }
+            Self::Settings(_) | Self::SettingsTooLong(_) | Self::SettingsLie(_) => SETTINGS,
             Self::Smoke { .. } => "trying its hooks",
             Self::TakenBack(_) => TAKEN_BACK,
         }

@@ -63,7 +63,7 @@ pub use builtin::{COOLDOWN, LONG_GRACE, SHORT_GRACE};
 pub use check::checks;
 pub use compile::{CompileBounds, Compiler, compile_for_parent};
 pub use engine::{EngineOptions, Layout};
-pub use error::{FETCH, FaultText, PolicyHostError, TRUST};
+pub use error::{FETCH, FaultText, PolicyHostError, SETTINGS, TRUST};
 pub use fixture::{Ceilings, Fixture, Played};
 pub use host::{PolicyHost, PolicyHostOptions, ShadowCount};
 pub use limits::{Budget, COMPONENT_BYTES};

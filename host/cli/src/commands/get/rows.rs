@@ -1,13 +1,12 @@
 //! The columns of each kind.
 
 use tenure_core::decision::{DecisionRecord, FaultKind, StepOutcome};
-use tenure_core::name::Digest;
 use tenure_core::objects::PolicySource;
 use tenure_core::ports::{PolicyStatus, SERVING};
 use tenure_engine::LeaseView;
 
 use crate::age::age;
-use crate::kinds::{agreement, micros, policy_word, short_id};
+use crate::kinds::{agreement, micros, policy_word, short_digest, short_id};
 use crate::table::dash;
 use crate::wire::{Policy, Pool, Reservation};
 
@@ -188,12 +187,6 @@ impl Row for Policy {
             dash(why.unwrap_or_default()),
         ]
     }
-}
-
-/// The first twelve digits: enough to tell versions apart on a page.
-fn short_digest(digest: &Digest) -> String {
-    let text = digest.as_str();
-    text.rsplit(':').next().unwrap_or(text).chars().take(12).collect()
 }
 
 impl Row for LeaseView {

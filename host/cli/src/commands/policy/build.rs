@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tenure_author::{Checked, Project, Wasi, adapt};
+use tenure_author::{Checked, Project, SETTINGS, Wasi, adapt};
 
 use super::component::Limits;
 use super::page;
@@ -56,9 +56,6 @@ enum Stub {
     Stub,
 }
 
-/// What a policy that has required settings is refused for.
-const SETTINGS: &str = "checking the settings";
-
 pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
     let (path, component) = match (&args.module, &args.out) {
         (Some(module), Some(out)) => (out.clone(), adapted(module, &args)?),
@@ -75,6 +72,7 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
     let checked = super::component::finish(&path, component, &args.limits)?;
     show(&path, &checked, format)?;
     match &checked.stage {
+        // One that has required settings is complete without them.
         Some(stage) if stage != SETTINGS => Err(page::refused(&path, &checked)),
         _ => Ok(()),
     }
