@@ -31,6 +31,7 @@ use crate::live::Looks;
 use crate::locks::AttachmentGuard;
 use crate::rivals::shares_key;
 use crate::unanswered::Leaves;
+use crate::untold::Telling;
 use crate::wait::{Place, Shortage, Ticket};
 use crate::{AddAnswer, AddRequest, Caller, Engine, EngineError, Granted};
 
@@ -275,32 +276,27 @@ impl Engine {
         let leases: Vec<Lease> = writes.iter().filter_map(Write::lease).cloned().collect();
         let answer = self.answer(&leases)?;
         writes.extend(self.losers(&leases).await?);
-        // Whose end tells the task below that the caller has gone.
-        let caller = Arc::new(());
-        let (engine, waits) = (self.clone(), Arc::downgrade(&caller));
-        // An agent may ask another replica then, which looked before this write: a caller of this machine finds it here.
-        let may_ask_others = request.caller.node().is_some();
         // What would be kept for the first time stands in the way of whoever uses the key meanwhile.
         let leaves = Leaves { key: !choice.is_first_use, rest: was_quarantined };
+        // A caller of this machine asks nobody else: it finds its rows here.
+        let telling = request.caller.node().map(|_| Telling::new(self, &leases, leaves));
+        let engine = self.clone();
         // Its own task: a write that has begun must be settled even if the caller goes away, and until then nobody
         // else acts on the attachment.
         let settled = tokio::spawn(async move {
             engine.settle(writes, choice.holds, (attempt, decided_on)).await?;
-            if choice.is_first_use {
-                engine.yield_to_rivals(&leases, &guard).await?;
+            match choice.is_first_use {
+                true => engine.yield_to_rivals(&leases, &guard).await,
+                false => Ok(()),
             }
-            // Whoever waits here finds it.
-            if may_ask_others && waits.strong_count() == 0 && !guard.is_waited_for() {
-                tracing::info!(?attempt, "gives up what it wrote: its caller has gone");
-                engine.give_up(&leases, &guard, leaves).await?;
-            }
-            Ok::<_, EngineError>(())
         });
-        settled.await.map_err(|e| EngineError::Bug {
+        let outcome = settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),
-        })??;
-        drop(caller);
-        Ok(answer)
+        })?;
+        if matches!(outcome, Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. }))) {
+            telling.map(Telling::done);
+        }
+        outcome.map(|()| answer)
     }
 
     /// The row that the ledger knows in this version: as the store remembers it, else read now, and then it may be another
@@ -550,13 +546,20 @@ impl Engine {
     pub(crate) async fn resolve_doubts(&self) -> bool {
         let _one = self.resolving.lock().await;
         let mut all_read = true;
-        let doubtful = std::mem::take(&mut *self.doubtful.lock());
-        for key in doubtful {
+        let mut doubtful = std::mem::take(&mut *self.doubtful.lock());
+        while let Some(key) = doubtful.pop_first() {
             let before = self.state.lock().ledger.slot(&key);
-            let Ok(row) = self.ports.store.get(&key).await else {
-                self.doubt([key]);
-                all_read = false;
-                continue;
+            let row = match self.ports.store.get(&key).await {
+                Ok(row) => row,
+                Err(error) => {
+                    all_read = false;
+                    self.doubt([key]);
+                    // Each try of a store that is away takes seconds, and all verbs wait for this.
+                    if matches!(error, StoreError::Io { .. }) {
+                        self.doubt(std::mem::take(&mut doubtful));
+                    }
+                    continue;
+                }
             };
             let now = self.now();
             let mut state = self.state.lock();

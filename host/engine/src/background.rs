@@ -17,8 +17,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts the sweep, what operators are shown, the watch over releases, and the following of a store that others write
-    /// as well.
+    /// Starts the sweep, what operators are shown, the watches over releases and over sets that nobody was told of, and the
+    /// following of a store that others write as well.
     #[must_use]
     pub fn start(engine: &Arc<Engine>) -> Self {
         let mut background = Self::start_following(engine);
@@ -31,6 +31,7 @@ impl Background {
     pub fn start_following(engine: &Arc<Engine>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.clone().watch_releases());
+        tasks.spawn(engine.clone().watch_untold());
         tasks.spawn(engine.clone().follow());
         Self { engine: engine.clone(), tasks, leading: None }
     }

@@ -27,6 +27,7 @@ use crate::policies::{Given, policies_of};
 use crate::proof::Proofs;
 use crate::reclaim::Takings;
 use crate::sweep::Suspicions;
+use crate::untold::UntoldSets;
 use crate::wait::Waiting;
 
 /// So many addresses are probed at once; further ADDs wait for their turn.
@@ -101,6 +102,7 @@ pub struct Engine {
     pub(crate) ends: Ends,
     pub(crate) takings: Takings,
     pub(crate) lists: Lists,
+    pub(crate) untold: UntoldSets,
     pub(crate) counters: Counters,
 }
 
@@ -180,6 +182,7 @@ impl Engine {
             ends: Ends::default(),
             takings: Takings::default(),
             lists: Lists::default(),
+            untold: UntoldSets::default(),
             counters: Counters::default(),
             ports,
             options,

@@ -8,6 +8,7 @@
 //!      -> choose.rs (affinity, select) -> take.rs (reserve, one more look) -> commit
 //!      -> a sticky key that is new here: rivals.rs (does anybody else use it?)
 //!      nothing free: live.rs (one look at a shared store), wait.rs, then choose.rs once more
+//! a set that nobody was told of: untold.rs (of this replica), unanswered.rs (of any)
 //! DEL: del.rs -> commit -> proof.rs (is the holder really gone?)
 //! zombies: sweep.rs -> assess.rs (evidence, policy, core::judge) -> a fresh look -> commit
 //! others write the store as well, and look into it: follow.rs, show.rs
@@ -54,6 +55,7 @@ mod sweep;
 mod take;
 mod testimony;
 mod unanswered;
+mod untold;
 mod verbs;
 mod views;
 mod wait;

@@ -101,11 +101,6 @@ impl AttachmentLocks {
 }
 
 impl Guard {
-    /// Whether a verb waits for this guard.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.line.callers.load(Ordering::Relaxed) > 1
-    }
-
     /// Ends when a DEL of the attachment waits for this guard.
     pub async fn del_came(&self) {
         loop {

@@ -17,7 +17,7 @@ use tenure_store::{Row, Selection};
 use tokio::time::sleep;
 
 use crate::locks::AttachmentGuard;
-use crate::unanswered::Leaves;
+use crate::unanswered::{Leaves, Written};
 use crate::{Engine, EngineError};
 
 /// Two that gave up for each other decide anew within this.
@@ -39,7 +39,10 @@ impl Engine {
             Err(error) => error,
         };
         tracing::info!(%error, "gives up a sticky key before it was answered");
-        self.give_up(leases, guard, Leaves { key: false, rest: true }).await?;
+        if let Some(first) = leases.first() {
+            let leaves = Leaves { key: false, rest: true };
+            self.give_up(&Written::of(first), guard, leaves).await?;
+        }
         let apart = getrandom::u64().unwrap_or_default() % APART_MS;
         sleep(Duration::from_millis(apart)).await;
         Err(error)

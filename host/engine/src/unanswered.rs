@@ -1,14 +1,14 @@
 //! Sets that were written and answered to nobody (I4). An agent turns to another replica while the first one still tries to
 //! write; what that writes after the other has looked is a second set of one attachment.
 //!
-//! The replica that wrote it gives it up once it stands, since nobody waits for its answer any more. What a replica leaves that
-//! died before that, or did not learn the outcome, is found by the sweeps: of two sets of one attachment the one that stands
-//! on a link was answered. Whatever is not seen so is kept until its DEL.
+//! The replica that wrote it gives it up once it stands (`untold.rs`). What a replica leaves that died before that is found by
+//! the sweeps: of two sets of one attachment the one that stands on a link was answered. Whatever is not seen so is kept until
+//! its DEL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tenure_core::lease::{AttemptId, Lease, LeaseKey, Proof};
+use tenure_core::lease::{Attachment, AttemptId, Lease, LeaseKey, NodeRef, Proof};
 use tenure_core::ledger::{Ledger, Slot, Status};
 use tenure_core::ports::{AddressLook, NetnsLook, Question, Sight};
 use tenure_store::{Row, StoreError, Write};
@@ -20,6 +20,14 @@ use crate::{Caller, Engine, EngineError};
 /// Of so many attachments a sweep ends what was not answered: each costs a look at its node.
 const AT_ONCE: usize = 16;
 
+/// The rows that one attempt wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) attempt: AttemptId,
+    pub(crate) attachment: Attachment,
+    node: NodeRef,
+}
+
 /// What stays of a set that is given up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leaves {
@@ -30,17 +38,16 @@ pub(crate) struct Leaves {
 }
 
 impl Engine {
-    /// Ends rows that were just written for `leases`. Each by itself: what somebody has changed meanwhile is his, and no reason to
-    /// keep the others.
+    /// Ends what stands of rows that one attempt wrote, and says how many. Each by itself: what somebody has changed meanwhile is
+    /// his, and no reason to keep the others.
     pub(crate) async fn give_up(
         self: &Arc<Self>,
-        leases: &[Lease],
+        written: &Written,
         guard: &AttachmentGuard,
         leaves: Leaves,
-    ) -> Result<(), EngineError> {
-        let Some(first) = leases.first() else { return Ok(()) };
-        let mut rows = self.held_by(&first.attachment, Some(&first.node)).await?;
-        rows.retain(|row| row.lease.attempt == first.attempt);
+    ) -> Result<usize, EngineError> {
+        let mut rows = self.held_by(&written.attachment, Some(&written.node)).await?;
+        rows.retain(|row| row.lease.attempt == written.attempt);
         let mut ended = Vec::new();
         for Row { mut lease, revision } in rows {
             if !leaves.key {
@@ -61,7 +68,7 @@ impl Engine {
             self.counters.unanswered.one();
             self.proofs.ask_for(&ended, self.now().moment);
         }
-        Ok(())
+        Ok(ended.len())
     }
 
     /// Of the rows of an attachment those of one set: what was answered, as far as that is known. The others are ended.
@@ -89,9 +96,9 @@ impl Engine {
             sets.iter().max_by_key(|(_, set)| rank(set)).map(|(attempt, _)| *attempt)
         };
         let kept = kept.and_then(|attempt| sets.remove(&attempt)).unwrap_or_default();
-        for other in sets.into_values() {
-            let leases: Vec<_> = other.into_iter().map(|row| row.lease).collect();
-            self.give_up(&leases, guard, Leaves { key: false, rest: true }).await?;
+        for row in sets.into_values().filter_map(|set| set.into_iter().next()) {
+            let leaves = Leaves { key: false, rest: true };
+            self.give_up(&Written::of(&row.lease), guard, leaves).await?;
         }
         Ok(kept)
     }
@@ -124,7 +131,7 @@ impl Engine {
         let Some(Row { lease, .. }) = self.ports.store.get(key).await? else { return Ok(()) };
         // A verb that is under way here comes first; one of another replica makes the write below fail.
         let guard = self.locks.lock_if_idle(&lease.attachment)?;
-        let mut leases: Vec<Lease> = self
+        let leases: Vec<Lease> = self
             .held_now(&lease.attachment, Some(&lease.node))
             .await?
             .into_iter()
@@ -147,10 +154,17 @@ impl Engine {
         if is_used || !has_other || !is_unlinked {
             return Ok(());
         }
-        leases.retain(|other| other.attempt == lease.attempt);
         tracing::warn!(attachment = %lease.attachment, address = %lease.address, "its set was answered to nobody: the attachment has another one on its link");
         // The set on the link has the key, if there is one.
-        self.give_up(&leases, &guard, Leaves { key: false, rest: true }).await
+        self.give_up(&Written::of(&lease), &guard, Leaves { key: false, rest: true }).await?;
+        Ok(())
+    }
+}
+
+impl Written {
+    pub(crate) fn of(lease: &Lease) -> Self {
+        let Lease { attempt, attachment, node, .. } = lease;
+        Self { attempt: *attempt, attachment: attachment.clone(), node: node.clone() }
     }
 }
 

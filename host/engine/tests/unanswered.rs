@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tenure_core::error::Coded as _;
 use tenure_core::lease::NodeRef;
 use tenure_core::ports::Kernel as _;
 use tenure_engine::{AddRequest, AgentCall, Caller, Engine, Past};
 use tenure_sim::{Gate, SimStore, Site, names, start_add, until};
-use tenure_store::{Fault, Store as _};
+use tenure_store::{Change, Fault, Store as _};
 use tokio::task::JoinHandle;
 
 /// Two replicas over one store. What one of them writes is not heard by the other.
@@ -40,6 +41,13 @@ impl Replicas {
         let netns = self.site.kernel.identify(Path::new("c1")).ok();
         let call = AgentCall { node: Arc::new(node()), netns, boottime_ms: 0, past };
         AddRequest { caller: Caller::Agent(call), pools: names(&[pool]), ..request }
+    }
+
+    /// The same, with a first one that looks after what it told nobody.
+    async fn watchful() -> Self {
+        let replicas = Self::new().await;
+        tokio::spawn(replicas.first.clone().watch_untold());
+        replicas
     }
 
     /// The first replica writes, the agent turns away from it, and the second serves the ADD.
@@ -78,7 +86,7 @@ fn node() -> NodeRef {
 
 #[tokio::test]
 async fn what_a_replica_writes_for_a_caller_that_has_gone_it_gives_up_again() {
-    let replicas = Replicas::new().await;
+    let replicas = Replicas::watchful().await;
     let (gone, answered) = replicas.torn().await;
     gone.await.unwrap();
     replicas.gate.set_gate(Gate::Open);
@@ -87,10 +95,45 @@ async fn what_a_replica_writes_for_a_caller_that_has_gone_it_gives_up_again() {
     assert_eq!(replicas.second.counters().unanswered.get(), 0);
 }
 
+/// The first one cannot say what became of its write, and the second looked before it landed.
+#[tokio::test]
+async fn what_a_replica_wrote_without_learning_the_outcome_it_gives_up_once_it_can_read_it() {
+    for (fault, left) in [(Fault::UnknownDone, 2), (Fault::UnknownLost, 1)] {
+        let replicas = Replicas::watchful().await;
+        replicas.gate.fail_commit(1, fault);
+        replicas.gate.set_gate(Gate::Before);
+        let add = start_add(&replicas.first, replicas.request("p", Past::None));
+        until(|| replicas.gate.under_way() == 1).await;
+        let answer = replicas.second.add(replicas.request("q", Past::Unsure)).await.unwrap();
+        let answered = answer.addresses[0].address.addr();
+        replicas.gate.fail_reads(true);
+        replicas.gate.set_gate(Gate::Open);
+        let error = add.await.unwrap().unwrap_err();
+        assert_eq!((error.code(), replicas.bound().len()), ("STORE_UNKNOWN", left));
+        replicas.gate.fail_reads(false);
+        until(|| replicas.bound() == [answered]).await;
+        until(|| replicas.first.counters().unanswered.get() == u64::from(left == 2)).await;
+    }
+}
+
+/// Its first try to give it up fails as well.
+#[tokio::test]
+async fn what_cannot_be_given_up_now_is_given_up_later() {
+    let replicas = Replicas::watchful().await;
+    let (gone, answered) = replicas.torn().await;
+    gone.await.unwrap();
+    replicas.gate.fail_commit(1, Fault::Io);
+    replicas.gate.fail_commit(2, Fault::UnknownLost);
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.gate.failed() == 2).await;
+    assert_eq!(replicas.bound().len(), 2);
+    until(|| replicas.bound() == [answered]).await;
+}
+
 /// The second one may have found that row and answered it.
 #[tokio::test]
 async fn what_another_replica_has_taken_over_meanwhile_is_not_given_up() {
-    let replicas = Replicas::new().await;
+    let replicas = Replicas::watchful().await;
     replicas.gate.set_gate(Gate::After);
     let add = start_add(&replicas.first, replicas.request("p", Past::None));
     until(|| replicas.bound().len() == 1).await;
@@ -106,10 +149,32 @@ async fn what_another_replica_has_taken_over_meanwhile_is_not_given_up() {
     assert_eq!(replicas.bound(), [answered]);
 }
 
+#[tokio::test]
+async fn what_is_heard_to_be_answered_by_another_replica_is_not_given_up() {
+    let replicas = Replicas::new().await;
+    let news = replicas.gate.share();
+    tokio::spawn(replicas.first.clone().follow());
+    replicas.gate.set_gate(Gate::After);
+    let add = start_add(&replicas.first, replicas.request("p", Past::None));
+    until(|| replicas.bound().len() == 1).await;
+    add.abort();
+    let answer = replicas.second.add(replicas.request("p", Past::Unsure)).await;
+    let answered = answer.unwrap().addresses[0].address.addr();
+    replicas.gate.set_gate(Gate::Open);
+    until(|| replicas.gate.is_idle()).await;
+    let mut rows = Vec::new();
+    replicas.site.store.scan(&mut |row| rows.push(row)).unwrap();
+    let heard = replicas.first.counters().heard.get();
+    news.send(Change::Row(Box::new(rows.remove(0)))).await.unwrap();
+    until(|| replicas.first.counters().heard.get() > heard).await;
+    replicas.first.give_up_untold().await;
+    assert_eq!(replicas.bound(), [answered]);
+}
+
 /// The daemon's own caller asks nobody else: it finds its row again.
 #[tokio::test]
 async fn a_row_written_for_a_caller_of_this_machine_stays_its_own() {
-    let replicas = Replicas::new().await;
+    let replicas = Replicas::watchful().await;
     replicas.gate.set_gate(Gate::Before);
     let add = start_add(&replicas.first, replicas.site.request("c1"));
     until(|| replicas.gate.under_way() == 1).await;
@@ -125,7 +190,6 @@ async fn left_behind() -> (Replicas, IpAddr, IpAddr) {
     let replicas = Replicas::new().await;
     let (gone, answered) = replicas.torn().await;
     gone.await.unwrap();
-    replicas.gate.fail_commit(1, Fault::Io);
     replicas.gate.set_gate(Gate::Open);
     until(|| replicas.bound().len() == 2 && replicas.gate.is_idle()).await;
     let other = *replicas.bound().iter().find(|address| **address != answered).unwrap();
@@ -196,7 +260,7 @@ async fn a_repeated_add_of_which_no_set_was_heard_is_answered_one_and_the_other_
 /// Its agent turned to this one again: what was written is its own.
 #[tokio::test]
 async fn what_was_written_for_a_caller_that_has_gone_is_answered_to_the_next_that_waits() {
-    let replicas = Replicas::new().await;
+    let replicas = Replicas::watchful().await;
     replicas.gate.set_gate(Gate::Before);
     let add = start_add(&replicas.first, replicas.request("p", Past::None));
     until(|| replicas.gate.under_way() == 1).await;
@@ -216,6 +280,7 @@ async fn an_address_that_was_given_up_unanswered_is_given_at_once() {
     let one = json!({"cidr": "10.0.2.0/29", "ranges": ["10.0.2.1"], "cooldown": "60s"});
     replicas.site.apply(&[("one", one)]).await;
     let (gate, first) = replica(&replicas.site);
+    tokio::spawn(first.clone().watch_untold());
     gate.set_gate(Gate::Before);
     let add = start_add(&first, replicas.request("one", Past::None));
     until(|| gate.under_way() == 1).await;

@@ -241,6 +241,13 @@ impl Ports {
     }
 }
 
+/// A port for a server to be started, below those that the kernel gives to others (see [`Ports::free`]).
+#[must_use]
+pub fn free_port() -> u16 {
+    let held = std::iter::repeat_with(any_low_port).flatten().next().unwrap();
+    held.local_addr().unwrap().port()
+}
+
 fn any_low_port() -> Option<TcpListener> {
     let port = 16_000 + u16::try_from(getrandom::u32().unwrap() % 16_000).unwrap();
     TcpListener::bind(("127.0.0.1", port)).ok()

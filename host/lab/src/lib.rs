@@ -27,7 +27,7 @@ mod registry;
 mod relay;
 mod tools;
 
-pub use api_server::{ApiServer, Options};
+pub use api_server::{ApiServer, Options, free_port};
 pub use daemon::Daemon;
 pub use front::{Fate, Front};
 pub use registry::Registry;

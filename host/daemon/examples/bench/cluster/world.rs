@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tenure_lab::cluster;
-use tenure_lab::{ApiServer, Daemon, Options};
+use tenure_lab::{ApiServer, Daemon, Options, free_port};
 use tokio::runtime::Runtime;
 
 use super::Built;
@@ -215,8 +215,4 @@ impl Drop for World {
         }
         show_own_boot_id();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

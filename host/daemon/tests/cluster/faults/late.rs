@@ -1,6 +1,7 @@
 //! Writes that land after whoever sent them has given up.
 
 use http::Method;
+use rustix::process::Signal;
 use serde_json::json;
 use tenure_lab::{Fate, Front};
 use tokio::sync::oneshot;
@@ -63,4 +64,36 @@ fn a_write_that_lands_late_is_the_answer_of_the_next_add_of_its_attachment() {
     assert_eq!((address.to_string(), cluster.held()), (name, 1), "one set of one attachment");
     cluster.del("n1", "a").ok();
     until("its DEL frees it", || cluster.held() == 0);
+}
+
+#[test]
+fn a_write_that_lands_after_another_replica_has_answered_holds_nothing() {
+    let mut cluster = Cluster::empty();
+    let fronts = [cluster.front(), cluster.front()];
+    cluster.start_behind(&fronts.each_ref(), &["n1"]);
+    cluster.pool("p", json!({"cidr": "10.6.0.0/24"}));
+    let leader = cluster.leader();
+    let signal = |cluster: &Cluster, signal| {
+        cluster.allocators[leader].daemon.as_ref().unwrap().signal(signal);
+    };
+    let stuck = &fronts[leader];
+    let (go, held): (Vec<_>, Vec<_>) = (0..16).map(|_| oneshot::channel()).unzip();
+    stuck.next(Method::POST, held.into_iter().map(Fate::Held));
+    let uid = cluster.pod("n1", "a");
+    crate::lab::netns("a");
+    let add = cluster.plugin_call("ADD", "n1", "a", &uid).waiting(30);
+    let add = std::thread::spawn(move || add.run());
+    until("the write is on its way", || stuck.seen(&Method::POST) > 0);
+    // The other one shall choose another address.
+    cluster.reserve("10.6.0.1");
+    signal(&cluster, Signal::STOP);
+    let address = add.join().unwrap().ok().addresses()[0].to_string();
+    signal(&cluster, Signal::CONT);
+    for held in go {
+        let _ = held.send(());
+    }
+    until("the late write stands there", || cluster.leases().len() == 2);
+    let took = time_until("it is given up", || cluster.held() == 1);
+    row("from a write that lands late beside an answered one to its address being free", took);
+    assert_eq!(cluster.leases()[&address]["state"], "Bound");
 }

@@ -17,14 +17,19 @@ use crate::lab::until;
 // === impl Cluster ===
 
 impl Cluster {
+    fn create(&self, kind: &str, name: &str, spec: Value) {
+        let object = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+        let object = serde_json::from_value(object).unwrap();
+        self.wait(self.api(kind).create(&PostParams::default(), &object)).unwrap();
+    }
+
+    /// An address that is not given from now on. Nobody waits for who hears of it.
+    pub fn reserve(&self, address: &str) {
+        self.create("IPReservation", "kept", json!({"addresses": [address]}));
+    }
+
     pub fn pool(&self, name: &str, spec: Value) {
-        let pool = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec});
-        self.wait(async {
-            self.api("IPPool")
-                .create(&PostParams::default(), &serde_json::from_value(pool).unwrap())
-                .await
-                .unwrap()
-        });
+        self.create("IPPool", name, spec);
         self.serving();
         for allocator in self.allocators.iter().filter(|one| one.daemon.is_some()) {
             until("every allocator serves the pool", || {
@@ -39,12 +44,7 @@ impl Cluster {
 
     /// A shipped policy with these settings, served by every allocator.
     pub fn policy(&self, name: &str, settings: Value) {
-        let policy = json!({"apiVersion": "tenure.dev/v1alpha1", "kind": "IPAMPolicy", "metadata": {"name": name},
-            "spec": {"source": {"bundled": name}, "settings": settings}});
-        self.wait(async {
-            let policy = serde_json::from_value(policy).unwrap();
-            self.api("IPAMPolicy").create(&PostParams::default(), &policy).await.unwrap();
-        });
+        self.create("IPAMPolicy", name, json!({"source": {"bundled": name}, "settings": settings}));
         for allocator in self.allocators.iter().filter(|one| one.daemon.is_some()) {
             until("every allocator serves the policy", || {
                 let answer: Value = serde_json::from_str(&allocator.admin("/v1/policies")).unwrap();

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,7 +10,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::Value;
 use tenure_lab::cluster::{NAMESPACE, agent_token, create_node};
-use tenure_lab::{Daemon, Front};
+use tenure_lab::{Daemon, Front, free_port};
 
 use super::Cluster;
 use crate::lab::{policies, until};
@@ -256,8 +255,4 @@ impl Process {
     pub fn port(&self) -> u16 {
         fs::read_to_string(self.folder.join("port")).unwrap().parse().unwrap()
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
