@@ -17,6 +17,7 @@
 //! store/import an import that is all or nothing to whoever opens the store
 //! facts        pods, namespaces and nodes from watches, for pool selection and policies: fast, and perhaps some seconds old
 //! live         one read of what stands there now, which tells absent from not known
+//! protobuf     lists of built-in kinds, as the API server writes them cheapest
 //! witness      what the API says of nodes and owners, for reclaim: by live reads and fences alone
 //! leader       who of the allocators is asked first: a preference, by a Lease
 //! replicas     where the allocators are: EndpointSlices
@@ -69,6 +70,7 @@ mod facts;
 mod leader;
 mod lease;
 mod live;
+mod protobuf;
 mod replicas;
 mod store;
 mod trust;

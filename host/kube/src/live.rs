@@ -5,13 +5,17 @@
 
 use std::time::Duration;
 
+use http::header::{ACCEPT, HeaderValue};
 use kube::Client;
 use kube::api::ListParams;
+use kube::client::Body;
 use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tenure_core::error::{Coded, Kind};
 use tokio::time::timeout;
+
+use crate::protobuf::{self, ListOf, NoList, PROTOBUF, Wire};
 
 /// The longest name of an object (RFC 1123 subdomain).
 const LONGEST_NAME: usize = 253;
@@ -108,11 +112,7 @@ impl Live {
         next: Option<&str>,
     ) -> Result<Page<T>, NoPage> {
         let no_page = |why: String| NoPage::Unread(Unread { what: folder.to_owned(), why });
-        let mut params = ListParams::default().limit(limit);
-        if let Some(next) = next {
-            params = params.continue_token(next);
-        }
-        let request = Request::new(folder).list(&params).map_err(|e| no_page(e.to_string()))?;
+        let request = list(folder, limit, next).map_err(&no_page)?;
         match timeout(self.deadline, self.client.request(request)).await {
             Ok(Ok(page)) => Ok(page),
             Ok(Err(kube::Error::Api(status))) if status.code == 410 => Err(NoPage::Expired),
@@ -121,9 +121,39 @@ impl Live {
         }
     }
 
+    /// The same of a built-in kind, in protobuf.
+    pub(crate) async fn page_in_protobuf<T: Wire>(
+        &self,
+        folder: &str,
+        limit: u32,
+        next: Option<&str>,
+    ) -> Result<ListOf<T>, NoPage> {
+        let no_page = |why: String| NoPage::Unread(Unread { what: folder.to_owned(), why });
+        let mut request = list(folder, limit, next).map_err(&no_page)?.map(Body::from);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(PROTOBUF));
+        let read = async {
+            let answer = self.client.send(request).await;
+            protobuf::read(answer.map_err(|error| NoList::Unread(error.to_string()))?).await
+        };
+        match timeout(self.deadline, read).await {
+            Ok(Ok(page)) => Ok(page),
+            Ok(Err(NoList::Refused(410, _))) => Err(NoPage::Expired),
+            Ok(Err(NoList::Refused(_, why) | NoList::Unread(why))) => Err(no_page(why)),
+            Err(_) => Err(no_page(self.too_late())),
+        }
+    }
+
     fn too_late(&self) -> String {
         format!("no answer within {:?}", self.deadline)
     }
+}
+
+fn list(folder: &str, limit: u32, next: Option<&str>) -> Result<http::Request<Vec<u8>>, String> {
+    let mut params = ListParams::default().limit(limit);
+    if let Some(next) = next {
+        params = params.continue_token(next);
+    }
+    Request::new(folder).list(&params).map_err(|error| error.to_string())
 }
 
 // === impl Page ===

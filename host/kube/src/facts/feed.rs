@@ -22,6 +22,7 @@ use super::FactsOptions;
 use super::strip::Slim as _;
 use super::view::{Kind, View};
 use crate::live::{Live, NoPage};
+use crate::protobuf::ListOf;
 use crate::store::calls::jittered;
 use crate::store::watch::Pause;
 
@@ -92,16 +93,15 @@ impl<K: Kind> Feed<K> {
         self.view.list_begins();
         let mut next: Option<String> = None;
         loop {
-            match self.live.page(K::PATH, self.options.page, next.as_deref()).await {
-                Ok(page) => {
-                    let (items, version, more) = page.into_parts();
+            match self.live.page_in_protobuf(K::PATH, self.options.page, next.as_deref()).await {
+                Ok(ListOf { metadata, items }) => {
                     self.view.put(items);
                     self.pause.end();
-                    if more.is_none() {
+                    if metadata.next.is_empty() {
                         self.view.list_ends();
-                        return parsed(&version);
+                        return parsed(&metadata.resource_version);
                     }
-                    next = more;
+                    next = Some(metadata.next);
                 }
                 Err(NoPage::Expired) => return None,
                 Err(NoPage::Unread(error)) => {

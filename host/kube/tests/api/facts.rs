@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tenure_core::error::Coded as _;
@@ -92,6 +92,40 @@ async fn a_sweep_is_woken_by_ends_and_taints_only() {
     cluster.taint("n1", Some(OUT_OF_SERVICE)).await;
     changed.changed().await.unwrap();
     assert!(facts.node("n1").unwrap().is_out_of_service);
+}
+
+/// Lists come in protobuf, single objects in JSON.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_tells_of_each_object_what_a_read_of_it_tells() {
+    let cluster = Cluster::new().await;
+    cluster.node("n1").await;
+    let owners = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web",
+        "uid": "s1", "controller": true}]);
+    let metadata = json!({"labels": {"app": "web", "empty": ""}, "ownerReferences": owners,
+        "annotations": {"tenure.dev/key": "k", "kubernetes.io/config.hash": "f00"}});
+    cluster.pod("web-0", metadata).await;
+    cluster.pod("plain", json!({})).await;
+    cluster.pod("ending", json!({})).await;
+    cluster.delete("ending", 30).await;
+    cluster.pod("done", json!({})).await;
+    let status = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+    cluster.pods().patch_status("done", &PatchParams::default(), &status).await.unwrap();
+    let once = json!({"metadata": {"name": "once"}, "spec": {"restartPolicy": "OnFailure",
+        "containers": [{"name": "c", "image": "none"}]}});
+    let once = serde_json::from_value(once).unwrap();
+    cluster.pods().create(&PostParams::default(), &once).await.unwrap();
+    cluster.taint("n1", Some(OUT_OF_SERVICE)).await;
+
+    let facts = facts_of(cluster.client(), FactsOptions::default()).await;
+    for name in ["web-0", "plain", "ending", "done", "once"] {
+        let read = facts.fetch_pod(SHOP, name).await.unwrap();
+        assert_eq!(facts.pod(SHOP, name).as_deref(), read.as_ref(), "{name}");
+    }
+    assert!(facts.pod(SHOP, "ending").unwrap().deletion.is_some_and(|end| end.grace.is_some()));
+    assert!(facts.pod(SHOP, "done").unwrap().is_finished);
+    let node = facts.fetch_node("n1").await.unwrap();
+    assert_eq!(facts.node("n1").as_deref(), node.as_ref());
+    assert!(node.unwrap().is_out_of_service);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
