@@ -8,6 +8,7 @@
 //! lease        a lease as an object: its name is the address; labels for live LISTs; its shape
 //! store/calls  one request with our deadline; what its failure says about its effect
 //! store/rows   create, replace and delete of one row, until the outcome is known
+//! store/object a lease as an object, and what is read of it
 //! store/known  rows as they were last written, read or heard of
 //! store/feed   what others change: watches of leases, objects and the ConfigMap (store/watch: one of them)
 //! store/set    several rows: taken in one order, undone if one is refused

@@ -10,6 +10,7 @@
 //! memory       keeps nothing; fails and waits when a test asks
 //! redb         one file, one writer thread, durable when answered
 //! format       keys and values on disk, version 1
+//! packed       the same values for a store that remembers many rows
 //! transfer     export and import as JSON lines
 //! contract     the suite that every engine passes (feature `contract` for engines of other crates)
 //! ```
@@ -25,12 +26,14 @@ pub mod contract;
 mod format;
 mod gaps;
 mod memory;
+mod packed;
 mod port;
 mod redb;
 mod transfer;
 
 pub use self::redb::{Disk, RedbOptions, RedbStore};
 pub use memory::{Fault, Hold, MemoryStore};
+pub use packed::Packed;
 pub use port::{
     BoxFuture, Change, Changes, Contents, History, Identity, ImportMode, Listing, Refusal,
     Revision, Row, Selection, Shown, Store, StoreError, Write,

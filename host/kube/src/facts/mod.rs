@@ -50,7 +50,8 @@ pub struct FactsOptions {
     pub call_deadline: Duration,
     /// How long a page of a list may take.
     pub page_deadline: Duration,
-    /// Objects in a page: whole ones, as the server sends them, so that a page of pods is some MiB until it is stripped.
+    /// Objects in a page: whole ones, as the server sends them, so that a page of pods is some MiB until it is stripped. For
+    /// each page the server puts all that it has in order: many small ones cost it more than what is in them.
     pub page: u32,
     /// How long one watch lasts, more or less. A frozen one, of which nothing comes any more, is noticed some seconds
     /// later.
@@ -76,7 +77,7 @@ impl Default for FactsOptions {
         Self {
             call_deadline: Duration::from_secs(5),
             page_deadline: Duration::from_secs(30),
-            page: 500,
+            page: 2500,
             watch_for: Duration::from_secs(30),
         }
     }

@@ -7,33 +7,25 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tenure_core::lease::LeaseKey;
-use tenure_store::{Revision, Row};
+use tenure_store::{Packed, Revision, Row};
 
-use super::shared::Shared;
-
-/// Rows that are remembered (I12): about a kilobyte each. Beyond it all are forgotten, and a write of such a row costs a read.
+/// Rows that are remembered (I12): some half a kilobyte each. Beyond it all are forgotten, and a write of such a row costs a read.
 const BOUND: usize = 100_000;
 
 /// The rows. Written by every answer of the API server and by the feed, read by writes; held for microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     rows: Mutex<HashMap<LeaseKey, One>>,
-    shared: Mutex<Shared>,
 }
 
 /// A row and its uid.
-type One = (Arc<Row>, Arc<str>);
+type One = (Packed, Arc<str>);
 
 impl Known {
-    /// A row and its uid. What is known in a higher revision stays, and what is known already: each write is heard of again.
+    /// A row and its uid. What is known in a higher revision stays.
     pub(super) fn learn(&self, row: &Row, uid: &Arc<str>) {
-        let is_known =
-            |(known, of): &One| known.revision > row.revision || (**known == *row && **of == **uid);
-        if self.rows.lock().get(&row.lease.key()).is_some_and(is_known) {
-            return;
-        }
-        let kept = Row { lease: self.shared.lock().share(row.lease.clone()), ..*row };
-        let key = kept.lease.key();
+        let Some(packed) = Packed::of(row) else { return };
+        let key = row.lease.key();
         let mut rows = self.rows.lock();
         match rows.get(&key) {
             Some((known, _)) if known.revision > row.revision => return,
@@ -41,7 +33,7 @@ impl Known {
             None if rows.len() >= BOUND => rows.clear(),
             None => {}
         }
-        rows.insert(key, (Arc::new(kept), uid.clone()));
+        rows.insert(key, (packed, uid.clone()));
     }
 
     /// Nothing is known of it any more.
@@ -75,8 +67,11 @@ impl Known {
 
     /// The row, if it is known in exactly this version.
     pub(super) fn row(&self, key: &LeaseKey, revision: Revision) -> Option<Arc<Row>> {
-        let rows = self.rows.lock();
-        rows.get(key).map(|(row, _)| row).filter(|row| row.revision == revision).cloned()
+        let packed = {
+            let rows = self.rows.lock();
+            rows.get(key).map(|(row, _)| row).filter(|row| row.revision == revision).cloned()?
+        };
+        packed.row(key).map(Arc::new)
     }
 
     /// Its uid, under the same condition.

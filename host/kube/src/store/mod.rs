@@ -8,10 +8,10 @@ mod feed;
 mod import;
 mod known;
 mod life;
+mod object;
 mod objects;
 mod rows;
 mod set;
-mod shared;
 mod told;
 pub(crate) mod watch;
 
@@ -38,7 +38,7 @@ use self::calls::{Calls, Failure, Patience, refused};
 use self::feed::Feed;
 use self::life::{Life, Lives};
 use self::objects::Objects;
-use self::rows::Rows;
+use self::rows::{Page, Rows};
 use self::told::Told;
 
 /// Settings of the store.
@@ -57,6 +57,9 @@ pub struct KubeOptions {
     pub watch_for: Duration,
     /// Commits at once; more are told to come later (I12).
     pub commits: usize,
+    /// Leases of one page of a list: some MiB. For each page the API server puts all that it has in order, so that many small
+    /// ones cost it more than what is in them.
+    pub page: u32,
 }
 
 /// The store on the Kubernetes API. Dropping it ends what it was doing: a write under way may or may not happen.
@@ -95,6 +98,7 @@ impl Default for KubeOptions {
             requests: 64,
             // As many ADDs as wait for one pool.
             commits: 1024,
+            page: 2500,
         }
     }
 }
@@ -190,6 +194,18 @@ impl KubeStore {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
+        self.begin(work)?.recv().map_err(|_| StoreError::Closed).flatten()
+    }
+
+    /// Begins it; the answer is to be waited for by a thread.
+    fn begin<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<mpsc::Receiver<Result<T, StoreError>>, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
         let Some(runtime) = &self.runtime else { return Err(StoreError::Closed) };
         let (answer, answered) = mpsc::channel();
         let work = work(self.inner.clone());
@@ -197,7 +213,17 @@ impl KubeStore {
             // Nobody waits any more if it cannot be sent.
             let _ = answer.send(work.await);
         });
-        answered.recv().map_err(|_| StoreError::Closed).flatten()
+        Ok(answered)
+    }
+
+    fn begin_page(
+        &self,
+        next: Option<String>,
+    ) -> Result<mpsc::Receiver<Result<Page, StoreError>>, StoreError> {
+        self.begin(|inner| async move {
+            inner.check_whole()?;
+            inner.rows.page(next.as_deref(), &mut inner.patience()).await
+        })
     }
 }
 
@@ -216,25 +242,22 @@ impl Store for KubeStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(Row)) -> Result<(), StoreError> {
-        let (mut next, mut revision, mut keys) = (None::<String>, None, HashSet::new());
-        loop {
-            let page = self.run_blocking(move |inner| async move {
-                inner.check_whole()?;
-                inner.rows.page(next.as_deref(), &mut inner.patience()).await
-            })?;
+        let (mut revision, mut keys) = (None, HashSet::new());
+        let mut begun = Some(self.begin_page(None)?);
+        while let Some(page) = begun {
+            let page = page.recv().map_err(|_| StoreError::Closed).flatten()?;
+            // The server writes the next one while this one is taken in.
+            begun = page.next.map(|next| self.begin_page(Some(next))).transpose()?;
             // The pages of one list show one moment.
-            let revision = *revision.get_or_insert(page.revision);
+            revision.get_or_insert(page.revision);
             keys.extend(page.rows.iter().map(|row| row.lease.key()));
             page.rows.into_iter().for_each(&mut *each);
-            match page.next {
-                Some(token) => next = Some(token),
-                None => {
-                    self.inner.rows.known.listed(revision, &keys);
-                    self.inner.scanned.lock().get_or_insert(revision);
-                    return Ok(());
-                }
-            }
         }
+        if let Some(revision) = revision {
+            self.inner.rows.known.listed(revision, &keys);
+            self.inner.scanned.lock().get_or_insert(revision);
+        }
+        Ok(())
     }
 
     fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
@@ -362,10 +385,10 @@ impl Inner {
         let client = Client::try_from(config)
             .map_err(|e| StoreError::Io { act: "opening the store", why: e.to_string() })?;
         let calls = Calls::new(options.call_deadline, options.requests);
-        let rows = Rows::new(client.clone(), calls);
+        let rows = Rows::new(client.clone(), calls, options.page);
         let lives = Lives::new(client.clone(), &options.namespace);
         let patience = || Patience::new(options.settle_within);
-        let first = rows.page(None, &mut patience()).await?;
+        let first = rows.first(&mut patience()).await?;
         let life = match lives.read(&rows.calls, &mut patience()).await? {
             Some(life) => life,
             None => {

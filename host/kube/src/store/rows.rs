@@ -13,11 +13,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::Api;
 use kube::api::{
-    ApiResource, DeleteParams, ListParams, NotUsed, Object, ObjectMeta, PostParams, Preconditions,
-    VersionMatch,
+    ApiResource, DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions, VersionMatch,
 };
 use kube::core::Status;
 use tenure_core::lease::{Lease, LeaseKey};
@@ -26,16 +24,9 @@ use tokio::sync::Notify;
 
 use super::calls::{Calls, Failure, Patience, refused};
 use super::known::Known;
+use super::object::LeaseObject;
 use crate::crds::{GROUP, VERSION};
-use crate::lease::{LeaseSpec, labels, name, selector};
-
-/// The random mark of a write. It tells a write of ours, whose answer was lost, from what others wrote; and it makes each
-/// write a change, where the API server would keep the version of an object that is written again as it is.
-const MARK: &str = "tenure.dev/write";
-/// Leases of one LIST.
-const PAGE: u32 = 500;
-
-pub(super) type LeaseObject = Object<LeaseSpec, NotUsed>;
+use crate::lease::{name, selector};
 
 /// The leases of the API.
 #[derive(Debug)]
@@ -43,6 +34,8 @@ pub(crate) struct Rows {
     api: Api<LeaseObject>,
     resource: ApiResource,
     pub(crate) calls: Calls,
+    /// Leases of one page of a list.
+    page: u32,
     /// Rows as they were last seen.
     pub(super) known: Known,
     /// The highest revision that was given.
@@ -82,13 +75,14 @@ pub(crate) struct Page {
 // === impl Rows ===
 
 impl Rows {
-    pub(crate) fn new(client: kube::Client, calls: Calls) -> Self {
+    pub(crate) fn new(client: kube::Client, calls: Calls, page: u32) -> Self {
         let resource = resource("IPLease", "ipleases");
         let api = Api::all_with(client, &resource);
         Self {
             api,
             resource,
             calls,
+            page,
             known: Known::default(),
             highest: AtomicU64::new(0),
             suspect: Notify::new(),
@@ -190,11 +184,16 @@ impl Rows {
         next: Option<&str>,
         patience: &mut Patience,
     ) -> Result<Page, StoreError> {
-        let mut params = ListParams::default().limit(PAGE);
+        let mut params = ListParams::default().limit(self.page);
         if let Some(next) = next {
             params = params.continue_token(next);
         }
         self.list(&params, patience).await
+    }
+
+    /// One lease, if there is any, and the revision of now.
+    pub(crate) async fn first(&self, patience: &mut Patience) -> Result<Page, StoreError> {
+        self.list(&ListParams::default().limit(1), patience).await
     }
 
     /// All leases, page by page, each with a patience of its own.
@@ -220,7 +219,7 @@ impl Rows {
         selection: &Selection,
         patience: &mut Patience,
     ) -> Result<Listing, StoreError> {
-        let mut params = ListParams::default().labels(&selector(selection)).limit(PAGE);
+        let mut params = ListParams::default().labels(&selector(selection)).limit(self.page);
         let (mut rows, mut revision) = (Vec::new(), None);
         loop {
             let page = self.list(&params, patience).await?;
@@ -346,7 +345,7 @@ impl Rows {
         patience: &mut Patience,
     ) -> Result<Revision, Trouble> {
         match self.find(key, patience).await {
-            Ok(Some(found)) if may_be_done && found.mark == mark(sent) => {
+            Ok(Some(found)) if may_be_done && found.mark == sent.mark() => {
                 self.note(found.row.revision);
                 Ok(found.row.revision)
             }
@@ -411,27 +410,12 @@ impl Rows {
         }
     }
 
-    /// The object of a write. One empty entry of managed fields takes them off, and who keeps none is not asked for them again:
-    /// to compare who owns which field costs the API server as much as all the rest of a replace, a third of each object is
-    /// what it keeps of that, and of leases nobody but the allocator may own any. It cannot be said at the creation.
-    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>
     fn object(
         &self,
         lease: &Lease,
         replaces: Option<(&str, Revision)>,
     ) -> Result<LeaseObject, StoreError> {
-        let mut object = Object::new(&name(&lease.key()), &self.resource, LeaseSpec::from(lease));
-        let ObjectMeta {
-            labels: of_lease, annotations, uid, resource_version, managed_fields, ..
-        } = &mut object.metadata;
-        *of_lease = Some(labels(lease));
-        *annotations = Some([(MARK.to_owned(), random_mark()?)].into());
-        if let Some((of_row, expect)) = replaces {
-            *uid = Some(of_row.to_owned());
-            *resource_version = Some(expect.0.to_string());
-            *managed_fields = Some(vec![ManagedFieldsEntry::default()]);
-        }
-        Ok(object)
+        LeaseObject::new(lease, replaces, &self.resource)
     }
 }
 
@@ -464,7 +448,7 @@ pub(crate) fn corrupt(name: &str, why: impl std::fmt::Display) -> StoreError {
 }
 
 fn found(object: LeaseObject) -> Result<Found, StoreError> {
-    let mark = mark(&object).to_owned();
+    let mark = object.mark().to_owned();
     let ObjectMeta { name, uid, resource_version, .. } = object.metadata;
     let name = name.unwrap_or_default();
     let lease = Lease::try_from(object.spec).map_err(|why| corrupt(&name, why))?;
@@ -476,17 +460,6 @@ fn found(object: LeaseObject) -> Result<Found, StoreError> {
 /// The row of an object, as it is.
 pub(super) fn row_of(object: LeaseObject) -> Result<Row, StoreError> {
     found(object).map(|found| found.row)
-}
-
-fn mark(object: &LeaseObject) -> &str {
-    let annotations = object.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(MARK)).map_or("", String::as_str)
-}
-
-fn random_mark() -> Result<String, StoreError> {
-    let random = getrandom::u64()
-        .map_err(|e| StoreError::Io { act: "marking a write", why: e.to_string() })?;
-    Ok(format!("{random:016x}"))
 }
 
 /// The row is not there, or is another one than was read.

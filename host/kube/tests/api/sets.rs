@@ -180,3 +180,19 @@ async fn a_store_whose_import_was_cut_short_takes_nothing_but_another_import() {
     store.scan(&mut |row| rows.push(row.lease)).unwrap();
     assert_eq!(rows, [nth(3)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_many_pages_are_read_to_their_end() {
+    let lab = Lab::default();
+    let store = lab.store_with(lab.config(), KubeOptions { page: 3, ..options() });
+    let all = (1..=7).map(nth).collect::<Vec<_>>();
+    store.commit(all.iter().cloned().map(Write::Create).collect()).await.unwrap();
+    let listing = store.list(&Selection::Pool(all[0].pool.clone())).await.unwrap().unwrap();
+    assert_eq!(listing.rows.len(), 7);
+    let scanned = tokio::task::spawn_blocking(move || {
+        let mut scanned = 0;
+        store.scan(&mut |_| scanned += 1).unwrap();
+        scanned
+    });
+    assert_eq!(scanned.await.unwrap(), 7);
+}

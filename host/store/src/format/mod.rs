@@ -111,7 +111,12 @@ pub(crate) fn lease_value(row: &Row) -> Result<Vec<u8>, BadValue> {
 
 /// The reverse of [`lease_value`].
 pub(crate) fn read_lease(key: &[u8], value: &[u8]) -> Result<Row, BadValue> {
-    lease::read(read_lease_key(key)?, body(value)?)
+    read_lease_of(read_lease_key(key)?, value)
+}
+
+/// The same where the key is known.
+pub(crate) fn read_lease_of(key: LeaseKey, value: &[u8]) -> Result<Row, BadValue> {
+    lease::read(key, body(value)?)
 }
 
 /// The value of an object.

@@ -18,6 +18,9 @@ const WAITS_AFTER: Duration = Duration::from_millis(250);
 /// For the informers of the allocators to hear of the last pods, before a phase begins.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// In which the kernel has ended namespaces that nothing uses any more: it does so on its own time.
+const ENDING: Duration = Duration::from_secs(4);
+
 /// What was measured of one phase.
 #[derive(Debug)]
 pub(crate) struct Phase {
@@ -41,6 +44,8 @@ pub(crate) struct Run {
     pub(crate) phases: Vec<Phase>,
     /// As many processes of the plugin as there are pods, which ask nobody.
     pub(crate) plugin: Duration,
+    /// What all cores are busy for when the kernel ends as many network namespaces.
+    pub(crate) ends: Duration,
     pub(crate) floor: Floor,
     /// CPU of the API server and etcd while leases are created raw.
     pub(crate) floor_cpu: Cpu,
@@ -73,6 +78,7 @@ pub(crate) fn tell(built: &Built, scale: &Scale, variant: Variant, report: &mut 
     let kubelets = Kubelets::new(plugin);
     let mut stage = Stage { scale, world, kubelets, running: Vec::new(), generation: 0 };
     let plugin = stage.plugin_alone();
+    let ends = stage.ends_alone();
     let mut phases = vec![stage.create()];
     let client = stage.world.allocator_client();
     let template = stage.world.runtime.block_on(floor::template(&client));
@@ -95,6 +101,7 @@ pub(crate) fn tell(built: &Built, scale: &Scale, variant: Variant, report: &mut 
         pods,
         phases,
         plugin,
+        ends,
         floor,
         floor_cpu,
         memory,
@@ -132,6 +139,22 @@ impl Stage<'_> {
     fn plugin_alone(&self) -> Duration {
         let calls = vec![(); self.scale.pods];
         each(&calls, self.strict(), |()| self.kubelets.plugin.version()).1
+    }
+
+    fn ends_alone(&self) -> Duration {
+        let names: Vec<_> = (0..self.scale.pods).map(|number| format!("end-{number}")).collect();
+        let roles = self.world.roles();
+        let busy_while = |act: &dyn Fn()| {
+            let before = Cpu::read(&roles);
+            act();
+            std::thread::sleep(ENDING);
+            Cpu::read(&roles).since(&before).machine
+        };
+        rooms::make(names.iter().map(String::as_str));
+        std::thread::sleep(SETTLE);
+        let idle = busy_while(&|| ());
+        let busy = busy_while(&|| names.iter().for_each(|name| rooms::end(name)));
+        Duration::from_secs_f64((busy - idle).max(0.0) / cores())
     }
 
     /// The next pods, in random order, with or without the namespaces of their containers.
@@ -218,6 +241,19 @@ impl Stage<'_> {
         let phase = mark.end("delete all", self, (Times::default(), dels));
         self.world.runtime.block_on(pods::remove(&client, &old));
         phase
+    }
+}
+
+pub(crate) fn cores() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
+}
+
+impl Run {
+    /// What an API server, the kernel and processes that ask nobody take to create all, and to rebuild all, if whoever
+    /// allocates takes nothing: a rebuild replaces each row twice, runs the plugin twice, and ends the namespaces.
+    pub(crate) fn floors(&self) -> (Duration, Duration) {
+        let Floor { create, replace, .. } = &self.floor;
+        (*create + self.plugin, 2 * (*replace + self.plugin) + self.ends)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the figures of a run depend on and what limits them, in words on standard error.
 
 use super::counters::Kind;
-use super::story::{Phase, Run};
+use super::story::{Phase, Run, cores};
 use super::usage::Cpu;
 
 /// Whose CPU is counted.
@@ -58,7 +58,7 @@ fn say_phase(phase: &Phase, run: &Run) {
 }
 
 fn busy(cpu: &Cpu, took: std::time::Duration) -> String {
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let cores = cores();
     let all = cores * took.as_secs_f64();
     let (ours, machine) = (cpu.ours() / all * 100.0, cpu.machine / all * 100.0);
     format!("{cores} cores {ours:.0} % busy with it and {:.0} % with others", machine - ours)
@@ -79,10 +79,12 @@ fn say_limit(run: &Run) {
         run.plugin.as_secs_f64(),
         load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
     );
+    let (of_create, of_rebuild) = run.floors();
+    let (of_create, of_rebuild) = (of_create.as_secs_f64(), of_rebuild.as_secs_f64());
     eprintln!(
-        "    a rebuild is two replaces and two processes for each address: {:.2} s alone, against {:.2} s for a create",
-        2.0 * (run.floor.replace + run.plugin).as_secs_f64(),
-        (run.floor.create + run.plugin).as_secs_f64(),
+        "    a rebuild is two replaces and two processes for each address, and {:.2} s of the kernel for the namespaces that end: {of_rebuild:.2} s, against {of_create:.2} s for a create: {:.2} times, if whoever allocates takes nothing",
+        run.ends.as_secs_f64(),
+        of_rebuild / of_create,
     );
     let ours = create.cpu.ours().max(f64::MIN_POSITIVE);
     let mut shares: Vec<(f64, &str)> =
@@ -90,8 +92,7 @@ fn say_limit(run: &Run) {
     shares.sort_by(|a, b| b.0.total_cmp(&a.0));
     let shares: Vec<String> =
         shares.iter().map(|(share, role)| format!("{role} {share:.0} %")).collect();
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    let share = create.cpu.machine / (cores * create.took.as_secs_f64());
+    let share = create.cpu.machine / (cores() * create.took.as_secs_f64());
     let what = if share > 0.85 { "CPU: all cores are busy" } else { "waiting: cores are idle" };
     eprintln!("    what limits create: {what}; who takes the CPU: {}", shares.join(", "));
 }

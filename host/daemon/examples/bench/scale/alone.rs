@@ -1,10 +1,13 @@
 //! The API server by itself, as full as it is then: leases are created and replaced at the pace of ADDs and DELs, and nobody else
-//! asks for anything. What an ADD takes beyond it is Tenure's.
+//! asks for anything. What an ADD takes beyond it is Tenure's. And it is asked for all leases and all pods, as by an allocator
+//! that starts, by somebody who throws the answers away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use kube::api::{DynamicObject, PostParams};
+use kube::client::Body;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tenure_lab::cluster::resource;
@@ -17,6 +20,44 @@ use crate::cluster::floor::{addresses, at, released};
 const LASTS: Duration = Duration::from_secs(30);
 /// A lease is replaced so long after its creation.
 const HELD: Duration = Duration::from_secs(2);
+
+/// As an allocator asks for them (`KubeOptions::page`, `FactsOptions::page`).
+const PAGE: u32 = 2500;
+
+/// Asks for all leases and all pods at once, and answers how long that took.
+pub(crate) async fn lists(client: &Client) -> Duration {
+    let began = Instant::now();
+    let leases = list(client, "/apis/tenure.dev/v1alpha1/ipleases", "application/json");
+    let pods = list(client, "/api/v1/pods", "application/vnd.kubernetes.protobuf");
+    tokio::join!(leases, pods);
+    began.elapsed()
+}
+
+async fn list(client: &Client, path: &str, accept: &str) {
+    let mut next = String::new();
+    loop {
+        let request = http::Request::get(format!("{path}?limit={PAGE}{next}"));
+        let request = request.header(http::header::ACCEPT, accept).body(Body::empty()).unwrap();
+        let answer = client.send(request).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        match token(&body) {
+            Some(token) => next = format!("&continue={token}"),
+            None => return,
+        }
+    }
+}
+
+/// Where a list goes on: the one long word in the metadata of the list, which opens the answer in protobuf and ends it in JSON.
+fn token(body: &[u8]) -> Option<String> {
+    let place = match body.starts_with(b"k8s\0") {
+        true => &body[..body.len().min(300)],
+        false => &body[body.len().saturating_sub(300)..],
+    };
+    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    let word = place.split(|byte| !is_of_word(byte)).find(|word| word.len() > 50)?;
+    String::from_utf8(word.to_vec()).ok()
+}
 
 /// What came of creates and of replaces.
 pub(crate) async fn measure(

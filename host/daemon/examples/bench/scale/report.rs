@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::pace::Outcome;
 use super::size::Size;
-use super::story::{Level, Restart};
+use super::story::{Alone, Level, Restart};
 use crate::cluster::counters::{Kind, is_write};
 use crate::cluster::kubelet::Times;
 use crate::cluster::report::round;
@@ -102,11 +101,17 @@ impl Report {
     }
 
     /// The floor of an ADD and a DEL: what the API server takes by itself with as many objects in it.
-    pub(crate) fn take_alone(
-        &mut self,
-        (leases, creates, replaces): &(usize, Outcome, Outcome),
-        size: &Size,
-    ) {
+    pub(crate) fn take_alone(&mut self, alone: &Alone, restart: &Restart, size: &Size) {
+        let Alone { leases, creates, replaces, lists } = alone;
+        eprintln!(
+            "    API server alone, all leases and all pods to somebody who throws them away: {:.2} s; a restart to ready took {:.2} s",
+            lists.as_secs_f64(),
+            restart.ready.as_secs_f64(),
+        );
+        let (ready, lists) = (restart.ready.as_secs_f64(), lists.as_secs_f64());
+        let case =
+            format!("restart to ready, beside the API server's lists alone ({leases} leases)");
+        self.row(case, "s", ready, Some(lists));
         for (verb, outcome) in [("create", creates), ("replace", replaces)] {
             for (name, share) in [("p50", 0.5), ("p99", 0.99), ("most", 1.0)] {
                 let case = format!("API server alone, {verb} {name} ({leases} leases)");

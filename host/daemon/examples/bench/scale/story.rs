@@ -31,6 +31,8 @@ const BATCH: usize = 5_000;
 const SETTLE: Duration = Duration::from_secs(8);
 /// At least one of the regular sweeps lies in it.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
+/// So often the API server is asked for both lists, once nobody else asks it.
+const LISTS: usize = 3;
 const LOOK: Duration = Duration::from_millis(2);
 
 /// What was measured at one level.
@@ -60,6 +62,15 @@ pub(crate) struct Restart {
     pub(crate) memory: Memory,
 }
 
+/// What the API server takes by itself.
+pub(crate) struct Alone {
+    pub(crate) leases: usize,
+    pub(crate) creates: Outcome,
+    pub(crate) replaces: Outcome,
+    /// All leases and all pods: the median of some tries.
+    pub(crate) lists: Duration,
+}
+
 struct Stage<'a> {
     size: &'a Size,
     world: World,
@@ -87,7 +98,7 @@ pub(crate) fn tell(built: &Built, size: &Size, report: &mut Report) {
     let restart = stage.restart_leader();
     report.take_restart(&restart, stage.running.len());
     report.take_complaints(stage.world.complaints());
-    report.take_alone(&stage.alone(), size);
+    report.take_alone(&stage.alone(), &restart, size);
 }
 
 // === impl Stage ===
@@ -205,7 +216,7 @@ impl Stage<'_> {
     }
 
     /// Creates and replaces straight at the API server, once all of ours are gone.
-    fn alone(self) -> (usize, Outcome, Outcome) {
+    fn alone(self) -> Alone {
         let Self { size, mut world, fleet, running, .. } = self;
         let client = world.allocator_client();
         let template = world.runtime.block_on(floor::template(&client));
@@ -215,9 +226,11 @@ impl Stage<'_> {
         }
         world.stop_ours();
         std::thread::sleep(SETTLE);
+        let mut lists = [(); LISTS].map(|()| world.runtime.block_on(alone::lists(&client)));
+        lists.sort_unstable();
         let (creates, replaces) =
             world.runtime.block_on(alone::measure(&client, &template, size.rate));
-        (running.len(), creates, replaces)
+        Alone { leases: running.len(), creates, replaces, lists: lists[LISTS / 2] }
     }
 
     /// The leader is killed, and starts again.
