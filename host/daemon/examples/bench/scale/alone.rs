@@ -48,15 +48,22 @@ async fn list(client: &Client, path: &str, accept: &str) {
     }
 }
 
-/// Where a list goes on: the one long word in the metadata of the list, which opens the answer in protobuf and ends it in JSON.
+/// Where a list goes on: in the metadata of the list, which opens the answer in protobuf (as field 3, of less than 128 bytes)
+/// and ends it in JSON.
 fn token(body: &[u8]) -> Option<String> {
-    let place = match body.starts_with(b"k8s\0") {
-        true => &body[..body.len().min(300)],
-        false => &body[body.len().saturating_sub(300)..],
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    let token = match body.starts_with(b"k8s\0") {
+        true => (0..body.len().min(300)).find_map(|at| {
+            let [0x1a, length, rest @ ..] = body.get(at..)? else { return None };
+            let token = rest.get(..usize::from(*length))?;
+            (token.len() > 50 && token.iter().all(is_word)).then_some(token)
+        }),
+        false => {
+            let end = &body[body.len().saturating_sub(300)..];
+            end.split(|byte| !is_word(byte)).find(|word| word.len() > 50)
+        }
     };
-    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
-    let word = place.split(|byte| !is_of_word(byte)).find(|word| word.len() > 50)?;
-    String::from_utf8(word.to_vec()).ok()
+    String::from_utf8(token?.to_vec()).ok()
 }
 
 /// What came of creates and of replaces.
