@@ -293,8 +293,10 @@ impl Engine {
         let outcome = settled.await.map_err(|e| EngineError::Bug {
             what: format!("a write ended without an answer: {e}"),
         })?;
-        if matches!(outcome, Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. }))) {
-            telling.map(Telling::done);
+        let is_settled =
+            matches!(outcome, Ok(()) | Err(EngineError::Store(StoreError::Conflict { .. })));
+        if let Some(telling) = telling.filter(|_| is_settled) {
+            telling.done();
         }
         outcome.map(|()| answer)
     }
