@@ -480,11 +480,12 @@ pub(crate) fn check_all(objects: &[Object]) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The pool, if it can be served beside these; else why not, in one word and in a sentence.
-fn is_held(slot: &Slot) -> bool {
+/// Whether somebody holds it, or may.
+pub(crate) fn is_held(slot: &Slot) -> bool {
     matches!(slot.status, Status::Bound { .. } | Status::Quarantined { .. })
 }
 
+/// The pool, if it can be served beside these; else why not, in one word and in a sentence.
 fn acceptable(
     object: &Resource<PoolSpec>,
     pools: &[Pool],

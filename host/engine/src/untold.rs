@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tenure_core::lease::{Lease, LeaseKey};
-use tenure_core::ledger::{Print, Slot, Status};
+use tenure_core::ledger::Print;
 use tenure_core::time::Moment;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::engine::is_held;
 use crate::unanswered::{Leaves, Written};
 use crate::{Engine, EngineError};
 
@@ -118,8 +119,6 @@ impl Engine {
             keys.iter().filter_map(|key| state.ledger.slot(key)).collect::<Vec<_>>()
         };
         let own = Print::attachment(&written.attachment);
-        let is_held =
-            |slot: &Slot| matches!(slot.status, Status::Bound { .. } | Status::Quarantined { .. });
         let held: Vec<_> = slots.into_iter().filter(is_held).collect();
         if !held.iter().any(|slot| slot.attachment == own) {
             // An address that somebody else holds by now is none that a late write could get: its condition was that of before.

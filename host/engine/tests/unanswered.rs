@@ -61,6 +61,18 @@ impl Replicas {
         (gone, answer.addresses[0].address.addr())
     }
 
+    /// The first replica writes, the agent turns away from it, and the second finds what stands there and answers it.
+    async fn taken_over(&self) -> IpAddr {
+        self.gate.set_gate(Gate::After);
+        let add = start_add(&self.first, self.request("p", Past::None));
+        until(|| self.bound().len() == 1).await;
+        add.abort();
+        let answer = self.second.add(self.request("p", Past::Unsure)).await.unwrap();
+        self.gate.set_gate(Gate::Open);
+        until(|| self.gate.is_idle()).await;
+        answer.addresses[0].address.addr()
+    }
+
     fn bound(&self) -> Vec<IpAddr> {
         let mut bound = Vec::new();
         let mut note = |row: tenure_store::Row| {
@@ -134,14 +146,7 @@ async fn what_cannot_be_given_up_now_is_given_up_later() {
 #[tokio::test]
 async fn what_another_replica_has_taken_over_meanwhile_is_not_given_up() {
     let replicas = Replicas::watchful().await;
-    replicas.gate.set_gate(Gate::After);
-    let add = start_add(&replicas.first, replicas.request("p", Past::None));
-    until(|| replicas.bound().len() == 1).await;
-    add.abort();
-    let answer = replicas.second.add(replicas.request("p", Past::Unsure)).await;
-    let answered = answer.unwrap().addresses[0].address.addr();
-    replicas.gate.set_gate(Gate::Open);
-    until(|| replicas.gate.is_idle()).await;
+    let answered = replicas.taken_over().await;
     // Whatever the first one does, it is done before its next verb for the container.
     let again = replicas.first.add(replicas.request("p", Past::Unsure)).await.unwrap();
     assert_eq!(again.addresses[0].address.addr(), answered);
@@ -154,14 +159,7 @@ async fn what_is_heard_to_be_answered_by_another_replica_is_not_given_up() {
     let replicas = Replicas::new().await;
     let news = replicas.gate.share();
     tokio::spawn(replicas.first.clone().follow());
-    replicas.gate.set_gate(Gate::After);
-    let add = start_add(&replicas.first, replicas.request("p", Past::None));
-    until(|| replicas.bound().len() == 1).await;
-    add.abort();
-    let answer = replicas.second.add(replicas.request("p", Past::Unsure)).await;
-    let answered = answer.unwrap().addresses[0].address.addr();
-    replicas.gate.set_gate(Gate::Open);
-    until(|| replicas.gate.is_idle()).await;
+    let answered = replicas.taken_over().await;
     let mut rows = Vec::new();
     replicas.site.store.scan(&mut |row| rows.push(row)).unwrap();
     let heard = replicas.first.counters().heard.get();

@@ -1,5 +1,5 @@
-//! Lists in protobuf, in which the API server writes built-in kinds for a fraction of what JSON costs it: where an allocator
-//! starts among fifty thousand pods, that is what it waits for. Custom resources it writes in JSON only.
+//! Lists in protobuf, in which the API server writes built-in kinds for less than in JSON, the more so the larger they are: an
+//! allocator that starts among fifty thousand pods waits for that. Custom resources it writes in JSON only.
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding>
 //!
 //! The numbers of fields are those of `generated.proto` in `k8s.io/api` and `k8s.io/apimachinery`. Only what is read here is

@@ -235,7 +235,7 @@ impl Ports {
     /// Below the ports that the kernel gives to outgoing connections (`ip_local_port_range`): one of those would take a
     /// port between its choice and its use. All are held at once while they are chosen, so that they differ.
     fn free() -> Self {
-        let held = [(); 3].map(|()| std::iter::repeat_with(any_low_port).flatten().next().unwrap());
+        let held = [(); 3].map(|()| held_low_port());
         let [etcd, peer, api] = held.each_ref().map(|held| held.local_addr().unwrap().port());
         Self { etcd, peer, api }
     }
@@ -244,13 +244,16 @@ impl Ports {
 /// A port for a server to be started, below those that the kernel gives to others (see [`Ports::free`]).
 #[must_use]
 pub fn free_port() -> u16 {
-    let held = std::iter::repeat_with(any_low_port).flatten().next().unwrap();
-    held.local_addr().unwrap().port()
+    held_low_port().local_addr().unwrap().port()
 }
 
-fn any_low_port() -> Option<TcpListener> {
-    let port = 16_000 + u16::try_from(getrandom::u32().unwrap() % 16_000).unwrap();
-    TcpListener::bind(("127.0.0.1", port)).ok()
+/// Nobody else gets it while this is kept.
+fn held_low_port() -> TcpListener {
+    let any = || {
+        let port = 16_000 + u16::try_from(getrandom::u32().unwrap() % 16_000).unwrap();
+        TcpListener::bind(("127.0.0.1", port)).ok()
+    };
+    std::iter::repeat_with(any).flatten().next().unwrap()
 }
 
 async fn is_ready(client: &Client) -> bool {

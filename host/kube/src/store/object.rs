@@ -61,7 +61,7 @@ impl LeaseObject {
             metadata.resource_version = Some(expect.0.to_string());
             metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
         }
-        let ApiResource { api_version, kind, .. } = resource.clone();
+        let (api_version, kind) = (resource.api_version.clone(), resource.kind.clone());
         Ok(Self { api_version, kind, metadata, spec: LeaseSpec::from(lease) })
     }
 

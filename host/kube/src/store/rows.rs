@@ -256,7 +256,7 @@ impl Rows {
     ) -> Result<Revision, Trouble> {
         let act = "creating a lease";
         let before = self.highest();
-        let object = self.object(lease, None)?;
+        let object = LeaseObject::new(lease, None, &self.resource)?;
         let params = PostParams::default();
         let mut may_be_done = false;
         loop {
@@ -284,7 +284,7 @@ impl Rows {
         let before = self.highest();
         let key = lease.key();
         let uid = self.uid_of(&key, expect, patience).await?;
-        let object = self.object(lease, Some((&uid, expect)))?;
+        let object = LeaseObject::new(lease, Some((&uid, expect)), &self.resource)?;
         let (name, params) = (name(&key), PostParams::default());
         let mut may_be_done = false;
         loop {
@@ -408,14 +408,6 @@ impl Rows {
             Some(found) if found.row.revision == expect => Ok(found.uid),
             found => Err(Trouble::Conflict(found.map(|found| Box::new(found.row)))),
         }
-    }
-
-    fn object(
-        &self,
-        lease: &Lease,
-        replaces: Option<(&str, Revision)>,
-    ) -> Result<LeaseObject, StoreError> {
-        LeaseObject::new(lease, replaces, &self.resource)
     }
 }
 

@@ -10,6 +10,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 use parking_lot::Mutex;
+use tenure_kube::{FactsOptions, KubeOptions};
 use tenure_lab::cluster::resource;
 use tokio::time::Instant;
 
@@ -21,22 +22,21 @@ const LASTS: Duration = Duration::from_secs(30);
 /// A lease is replaced so long after its creation.
 const HELD: Duration = Duration::from_secs(2);
 
-/// As an allocator asks for them (`KubeOptions::page`, `FactsOptions::page`).
-const PAGE: u32 = 2500;
-
 /// Asks for all leases and all pods at once, and answers how long that took.
 pub(crate) async fn lists(client: &Client) -> Duration {
     let began = Instant::now();
-    let leases = list(client, "/apis/tenure.dev/v1alpha1/ipleases", "application/json");
-    let pods = list(client, "/api/v1/pods", "application/vnd.kubernetes.protobuf");
+    // In the pages in which an allocator asks for them.
+    let pages = (KubeOptions::default().page, FactsOptions::default().page);
+    let leases = list(client, "/apis/tenure.dev/v1alpha1/ipleases", "application/json", pages.0);
+    let pods = list(client, "/api/v1/pods", "application/vnd.kubernetes.protobuf", pages.1);
     tokio::join!(leases, pods);
     began.elapsed()
 }
 
-async fn list(client: &Client, path: &str, accept: &str) {
+async fn list(client: &Client, path: &str, accept: &str, page: u32) {
     let mut next = String::new();
     loop {
-        let request = http::Request::get(format!("{path}?limit={PAGE}{next}"));
+        let request = http::Request::get(format!("{path}?limit={page}{next}"));
         let request = request.header(http::header::ACCEPT, accept).body(Body::empty()).unwrap();
         let answer = client.send(request).await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
