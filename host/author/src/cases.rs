@@ -146,26 +146,45 @@ impl Suite {
     /// # Errors
     /// It cannot be written.
     pub fn junit(&self) -> Result<String, AuthorError> {
-        let mut suite = TestSuite::new(self.component.clone());
-        for case in &self.cases {
+        let cases = self.cases.iter().map(|case| {
             let status = match &case.verdict {
                 Verdict::Passed | Verdict::Blessed => TestCaseStatus::success(),
-                Verdict::Failed(why) => {
-                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                    status.set_message(why.lines().next().unwrap_or_default().to_owned());
-                    status.set_description(why.clone());
-                    status
-                }
+                Verdict::Failed(why) => non_success(NonSuccessKind::Failure, why),
             };
             let mut one = TestCase::new(case.name.clone(), status);
             one.set_time(case.took);
             one.set_classname(case.about.clone());
-            suite.add_test_case(one);
-        }
-        let mut report = Report::new("tenure policy test");
-        report.add_test_suite(suite);
-        report.to_string().map_err(|error| AuthorError::Wrong(error.to_string()))
+            one
+        });
+        report(&self.component, cases)
     }
+
+    /// The report where no case could be played: one error, with what the host, or the reader of a fixture, said.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn junit_of_none(component: &Path, why: &AuthorError) -> Result<String, AuthorError> {
+        let status = non_success(NonSuccessKind::Error, &why.to_string());
+        report(&component.display().to_string(), [TestCase::new("component", status)])
+    }
+}
+
+fn non_success(kind: NonSuccessKind, why: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_message(why.lines().next().unwrap_or_default().to_owned());
+    status.set_description(why.to_owned());
+    status
+}
+
+fn report(
+    component: &str,
+    cases: impl IntoIterator<Item = TestCase>,
+) -> Result<String, AuthorError> {
+    let mut suite = TestSuite::new(component.to_owned());
+    suite.add_test_cases(cases);
+    let mut report = Report::new("tenure policy test");
+    report.add_test_suite(suite);
+    report.to_string().map_err(|error| AuthorError::Wrong(error.to_string()))
 }
 
 /// What one play of a case showed.

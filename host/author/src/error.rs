@@ -27,6 +27,9 @@ pub enum AuthorError {
         "no compiler on PATH has the standard library for wasm32-unknown-unknown; add it with:\n  rustup target add wasm32-unknown-unknown"
     )]
     NoTarget,
+    /// No cargo.
+    #[error("cargo is not on PATH; a policy is a Rust crate: install Rust from https://rustup.rs")]
+    NoCargo,
     /// cargo did not do it; it has said why.
     #[error("{what} does not build; cargo says why above")]
     Build {
@@ -71,5 +74,12 @@ impl AuthorError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { act, path, source }
+    }
+
+    pub(crate) fn starting_cargo(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NoCargo,
+            _ => Self::File { act: "starting", path: "cargo".into(), source },
+        }
     }
 }

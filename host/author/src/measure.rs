@@ -21,8 +21,12 @@ const LINE: Duration = Duration::from_millis(700);
 const LEAST: u64 = 200;
 /// Compilations, of which the median is told.
 const COMPILES: usize = 5;
-/// Rounds of a comparison; each measures the first, the second, and the first again.
-const ROUNDS: usize = 40;
+/// How often each component is loaded for a comparison. Where code and memory come to lie makes a per cent or two, and stays as it
+/// is for as long as they do: of one load each, the same file may seem to be slower than itself. Bounds of six medians are those
+/// of 95 in 100.
+const LOADS: usize = 6;
+/// Rounds of each load; each measures the first, the second, and another load of the first.
+const ROUNDS: usize = 7;
 /// Decisions of one measurement in a round.
 const IN_ROUND: usize = 60;
 /// Decisions before anything counts.
@@ -91,7 +95,7 @@ pub struct Comparison {
     pub rows: usize,
     /// Time of the second, in times of the first.
     pub ratio: Ratio,
-    /// Time of the first, in times of itself: what the machine adds.
+    /// Time of the first, in times of itself loaded anew: what the machine and the place in memory add.
     pub noise: Ratio,
     /// What that means.
     pub verdict: Verdict,
@@ -147,15 +151,8 @@ pub fn compare(
     terms: &Terms,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Vec<Comparison>, AuthorError> {
-    let (first, second) = (Trial::of(a, &terms.limits)?, Trial::of(b, &terms.limits)?);
-    let hooks = second.about()?.hooks;
-    let common: Vec<Hook> =
-        first.about()?.hooks.into_iter().filter(|hook| hooks.contains(hook)).collect();
-    if common.is_empty() {
-        return Err(AuthorError::Wrong("they have no hook in common".to_owned()));
-    }
-    first.install(&terms.settings)?;
-    second.install(&terms.settings)?;
+    let (first, second) = (loads(a, terms, tell)?, loads(b, terms, tell)?);
+    let common = common_hooks(&first, &second)?;
     let mut comparisons = Vec::new();
     for hook in common {
         for rows in rows_of(hook) {
@@ -166,22 +163,46 @@ pub fn compare(
     Ok(comparisons)
 }
 
-fn pair(first: &Trial, second: &Trial, question: &Question) -> Comparison {
-    let (fuel_a, fuel_b) = (fuel(first, question), fuel(second, question));
-    for _ in 0..WARM {
-        question.decide(&first.host);
-        question.decide(&second.host);
+/// The component [`LOADS`] times, each in an engine of its own.
+fn loads(
+    path: &Path,
+    terms: &Terms,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Vec<Trial>, AuthorError> {
+    let load = |number| {
+        tell(&format!("loading {}, {} of {LOADS}", path.display(), number + 1));
+        let trial = Trial::of(path, &terms.limits)?;
+        trial.install(&terms.settings)?;
+        Ok(trial)
+    };
+    (0..LOADS).map(load).collect()
+}
+
+fn common_hooks(first: &[Trial], second: &[Trial]) -> Result<Vec<Hook>, AuthorError> {
+    let hooks = |loads: &[Trial]| {
+        let about = loads.first().map(Trial::about).transpose()?;
+        Ok::<_, AuthorError>(about.map(|about| about.hooks).unwrap_or_default())
+    };
+    let (mut common, others) = (hooks(first)?, hooks(second)?);
+    common.retain(|hook| others.contains(hook));
+    if common.is_empty() {
+        return Err(AuthorError::Wrong("they have no hook in common".to_owned()));
     }
-    let (mut ratios, mut noise) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let before = median(first, question);
-        let other = median(second, question);
-        let after = median(first, question);
-        // In the middle of both, so that a drift of the machine counts for neither.
-        ratios.push(other / ((before + after) / 2.0));
-        noise.push(after / before);
+    Ok(common)
+}
+
+fn pair(first: &[Trial], second: &[Trial], question: &Question) -> Comparison {
+    let mut fuels = (0, 0);
+    let (mut ratios, mut noises) = (Vec::new(), Vec::new());
+    // Each load of the first beside the one after it.
+    let next = first.iter().cycle().skip(1);
+    for ((one, again), other) in first.iter().zip(next).zip(second) {
+        fuels = (fuel(one, question), fuel(other, question));
+        let (ratio, noise) = beside(one, again, other, question);
+        ratios.push(ratio);
+        noises.push(noise);
     }
-    let (ratio, noise) = (Ratio::of(ratios), Ratio::of(noise));
+    let (ratio, noise) = (Ratio::of(ratios), Ratio::of(noises));
     let verdict = ratio.verdict(noise);
     Comparison {
         hook: question.hook(),
@@ -189,9 +210,28 @@ fn pair(first: &Trial, second: &Trial, question: &Question) -> Comparison {
         ratio,
         noise,
         verdict,
-        fuel_a,
-        fuel_b,
+        fuel_a: fuels.0,
+        fuel_b: fuels.1,
     }
+}
+
+/// The median times of `other` in times of the two loads of the first, and of these in times of each other.
+fn beside(one: &Trial, again: &Trial, other: &Trial, question: &Question) -> (f64, f64) {
+    for _ in 0..WARM {
+        for trial in [one, again, other] {
+            question.decide(&trial.host);
+        }
+    }
+    let (mut ratios, mut noises) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let before = median(one, question);
+        let between = median(other, question);
+        let after = median(again, question);
+        // In the middle of both, so that a drift of the machine counts for neither.
+        ratios.push(between / ((before + after) / 2.0));
+        noises.push(after / before);
+    }
+    (Ratio::of(ratios).median, Ratio::of(noises).median)
 }
 
 fn median(trial: &Trial, question: &Question) -> f64 {

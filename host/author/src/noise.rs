@@ -26,7 +26,7 @@ pub enum Verdict {
     Faster,
     /// The second takes more time.
     Slower,
-    /// No difference beyond what the first shows against itself.
+    /// No difference beyond what the first shows against itself, loaded anew.
     Same,
 }
 
@@ -88,6 +88,14 @@ mod tests {
 
     #[test]
     fn a_difference_within_the_noise_is_none() {
+        // Six loads of one file, as they were measured: each steady by itself, and another one elsewhere in memory.
+        let noise = Ratio::of(vec![0.985, 1.012, 0.994, 1.021, 1.003, 0.988]);
+        assert_eq!((noise.low, noise.high), (0.985, 1.021));
+        let same = Ratio::of(vec![1.016, 1.009, 1.017, 1.003, 0.998, 1.011]);
+        assert_eq!(same.verdict(noise), Verdict::Same);
+        let slower = Ratio::of(vec![1.066, 1.059, 1.067, 1.053, 1.048, 1.061]);
+        assert_eq!(slower.verdict(noise), Verdict::Slower);
+
         let around = |middle: f64, spread: f64| {
             Ratio::of((0..40).map(|at| middle + spread * (f64::from(at) / 39.0 - 0.5)).collect())
         };

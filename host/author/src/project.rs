@@ -81,7 +81,7 @@ impl Project {
     pub fn build(&self) -> Result<Vec<u8>, AuthorError> {
         let mut cargo = self.cargo();
         Toolchain::find()?.apply(&mut cargo);
-        let done = cargo.status().map_err(AuthorError::file("starting", "cargo"))?;
+        let done = cargo.status().map_err(AuthorError::starting_cargo)?;
         if !done.success() {
             return Err(AuthorError::Build { what: self.name.clone() });
         }
@@ -133,7 +133,7 @@ fn program() -> std::ffi::OsString {
 fn metadata(manifest: &Path) -> Result<Value, AuthorError> {
     let mut cargo = Command::new(program());
     cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
-    let output = cargo.output().map_err(AuthorError::file("starting", "cargo"))?;
+    let output = cargo.output().map_err(AuthorError::starting_cargo)?;
     let wrong = |why: String| AuthorError::Document { path: manifest.to_owned(), why };
     if !output.status.success() {
         return Err(wrong(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

@@ -142,6 +142,26 @@ fn without_a_target_for_wasm_the_one_command_is_said() {
     let said = Said::of(output.unwrap());
     assert_eq!(said.code, 1, "{}", said.err);
     assert!(said.err.contains("rustup target add wasm32-unknown-unknown"), "{}", said.err);
+    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["policy", "build", "--offline"])
+        .current_dir(desk.path("spread"))
+        .env("PATH", desk.path("."))
+        .env_remove("CARGO")
+        .output();
+    let said = Said::of(output.unwrap());
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("cargo is not on PATH"), "{}", said.err);
+}
+
+#[test]
+fn a_component_that_no_daemon_would_take_has_a_report_that_says_so() {
+    let desk = Desk::new();
+    std::fs::write(desk.path("bad.wasm"), "no Wasm").unwrap();
+    let line = format!("test bad.wasm --fixtures {} --junit r.xml", fixtures("balanced"));
+    let said = desk.types(".", &line);
+    assert_eq!(said.code, 4, "{}", said.err);
+    let report = desk.read("r.xml");
+    assert!(report.contains("errors=\"1\"") && report.contains("recognising"), "{report}");
 }
 
 #[test]

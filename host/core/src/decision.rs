@@ -225,7 +225,7 @@ pub enum IfHeld {
 
 /// An `affinity` answer that passed the host's checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Affinity {
     /// Nothing special.
     None,
@@ -333,12 +333,16 @@ pub const RETAIN_AS_AT_ADD: Duration = Duration::MAX;
 
 /// A `reclaim` verdict for one lease. The engine clamps it to the pool's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// How long the lease must be continuously suspect first.
+    /// How long the lease must be continuously suspect first; whole seconds in recordings.
+    #[serde(rename = "graceS", with = "seconds")]
     pub grace: Duration,
-    /// How long the address is kept for the lease's sticky key, or [`RETAIN_AS_AT_ADD`].
+    /// How long the address is kept for the lease's sticky key, or [`RETAIN_AS_AT_ADD`], which is null in recordings.
+    #[serde(rename = "retainS", with = "retention")]
     pub retain: Duration,
     /// How long it rests.
+    #[serde(rename = "cooldownS", with = "seconds")]
     pub cooldown: Duration,
     /// Its node being lost and not fenced, it may go to quarantine for a probed reuse. Never set by a fault.
     pub permits_unfenced: bool,
@@ -517,4 +521,79 @@ pub struct Lookup {
     pub call: String,
     /// The answer as text.
     pub answer: String,
+}
+
+/// A time that is recorded in whole seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(time.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_secs)
+    }
+}
+
+/// The same of a retention.
+mod retention {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::RETAIN_AS_AT_ADD;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        (*time != RETAIN_AS_AT_ADD).then_some(time.as_secs()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let seconds = Option::<u64>::deserialize(from)?;
+        Ok(seconds.map_or(RETAIN_AS_AT_ADD, Duration::from_secs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_recorded_in_the_words_of_the_request() {
+        let verdict = Verdict {
+            grace: Duration::from_secs(5),
+            retain: RETAIN_AS_AT_ADD,
+            cooldown: Duration::from_secs(120),
+            permits_unfenced: true,
+        };
+        let recorded =
+            json!({"graceS": 5, "retainS": null, "cooldownS": 120, "permitsUnfenced": true});
+        assert_eq!(serde_json::to_value(verdict).unwrap(), recorded);
+        assert_eq!(serde_json::from_value::<Verdict>(recorded).unwrap(), verdict);
+        let kept = Verdict { retain: Duration::from_secs(600), ..verdict };
+        let recorded = serde_json::to_value(kept).unwrap();
+        assert_eq!(recorded["retainS"], 600);
+        assert_eq!(serde_json::from_value::<Verdict>(recorded).unwrap(), kept);
+    }
+
+    #[test]
+    fn an_affinity_is_recorded_in_the_words_of_the_request() {
+        let answer = AffinityAnswer {
+            choice: Affinity::Sticky {
+                key: "shop/db-0".to_owned(),
+                if_held: IfHeld::Wait,
+                retain_s: 60,
+                preferred: Vec::new(),
+            },
+            tag: 7,
+        };
+        let sticky = json!({"key": "shop/db-0", "ifHeld": "wait", "retainS": 60, "preferred": []});
+        let recorded = json!({"choice": {"sticky": sticky}, "tag": 7});
+        assert_eq!(serde_json::to_value(&answer).unwrap(), recorded);
+        assert_eq!(serde_json::from_value::<AffinityAnswer>(recorded).unwrap(), answer);
+    }
 }

@@ -58,7 +58,8 @@ pub struct Ledger {
     /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
     by_cidr: BTreeMap<(u16, Family, u128), usize>,
     /// Hashed without randomness: the same calls list rows in the same order. Spots are addresses of the operator's pools.
-    rows: HashMap<Spot, Entry, BuildHasherDefault<DefaultHasher>>,
+    /// Boxed: a table that grows has room for twice as many as are in it.
+    rows: HashMap<Spot, Box<Entry>, BuildHasherDefault<DefaultHasher>>,
     /// Fingerprints of attachments, owners and sticky keys -> rows that may be theirs.
     index: BTreeSet<(Print, Spot)>,
     /// (pool, namespace) -> held addresses, for the quotas of policies.
@@ -403,7 +404,8 @@ impl Ledger {
             let here = excess > 0 && entry.shelf == Shelf::Ready;
             entry.slot.rested_for(now) > rested_for && (here || !counted(spot, entry))
         };
-        let mut rows: Vec<_> = self.rows.iter().filter(old).collect();
+        let rows = self.rows.iter().map(|(spot, entry)| (spot, entry.as_ref()));
+        let mut rows: Vec<_> = rows.filter(old).collect();
         rows.sort_by_key(|(spot, entry)| (entry.slot.released_at(), **spot));
         let mut left = excess;
         rows.retain(|(spot, entry)| {
@@ -419,8 +421,9 @@ impl Ledger {
     /// The address was seen on a link of its holder's namespace.
     pub fn note_seen(&mut self, key: &LeaseKey, generation: Generation) {
         let spot = self.spot(key);
-        let entry = self.rows.get_mut(&spot).filter(|e| e.slot.generation == generation);
-        if let Some(Entry { slot: Slot { status: Status::Bound { seen, .. }, .. }, .. }) = entry {
+        let slot = self.rows.get_mut(&spot).map(|entry| &mut entry.slot);
+        let slot = slot.filter(|slot| slot.generation == generation);
+        if let Some(Slot { status: Status::Bound { seen, .. }, .. }) = slot {
             *seen = true;
         }
     }
@@ -522,7 +525,7 @@ impl Ledger {
 
     fn insert_row(&mut self, spot: Spot, slot: Slot, now: Now) {
         self.index.extend(slot.prints().map(|print| (print, spot)));
-        self.rows.insert(spot, Entry { slot, stock: None, shelf: Shelf::Held });
+        self.rows.insert(spot, Box::new(Entry { slot, stock: None, shelf: Shelf::Held }));
         self.enter(spot, now);
     }
 
@@ -548,7 +551,7 @@ impl Ledger {
         let Some(entry) = self.rows.get_mut(&spot) else { return };
         entry.stock = index;
         entry.shelf = entry.slot.shelf(now.moment, now.wall);
-        let Entry { slot, shelf, .. } = *entry;
+        let Entry { slot, shelf, .. } = **entry;
         let Some(index) = index else { return };
         if let Some(stock) = self.stocks.get_mut(index as usize) {
             let place = slot.place(shelf, &stock.pool.spec);

@@ -53,12 +53,18 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), CliError> {
         filter: args.only,
         limits: args.limits.read()?,
     };
-    let suite = Suite::play(&ready.path, &fixtures, &options)?;
+    let played = Suite::play(&ready.path, &fixtures, &options);
     if let Some(path) = &args.junit {
+        // Also where nothing could be played: a CI system takes a report that is not there for a success.
+        let report = match &played {
+            Ok(suite) => suite.junit()?,
+            Err(why) => Suite::junit_of_none(&ready.path, why)?,
+        };
         let failed =
             |source| CliError::File { act: "writing", path: path.display().to_string(), source };
-        std::fs::write(path, suite.junit()?).map_err(failed)?;
+        std::fs::write(path, report).map_err(failed)?;
     }
+    let suite = played?;
     if !print_document(format, &suite)? {
         print(&page(&suite))?;
     }
