@@ -23,8 +23,6 @@ use crate::{cluster, install, log, metrics, spool, wiring};
 /// Decisions, looks and reads of the store run there, each short, and up to 16 probes of a third of a second; each
 /// thread costs memory.
 const BLOCKING_THREADS: usize = 40;
-/// The same of an agent, which decides nothing and has no store.
-const THREADS_OF_AGENT: usize = 24;
 /// The same of an allocator, whose looks wait for agents; a thread that waits costs little.
 const THREADS_THAT_WAIT: usize = 128;
 /// Open files at most: every connection, twice over.
@@ -48,7 +46,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("tenured")
         .max_blocking_threads(match args.role {
-            Some(Role::Agent) => THREADS_OF_AGENT,
             Some(Role::Allocator) => THREADS_THAT_WAIT,
             _ => BLOCKING_THREADS,
         })

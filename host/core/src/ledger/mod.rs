@@ -19,10 +19,10 @@ mod stock;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use news::News;
 use nodes::Nodes;
 use slot::Spot;
@@ -57,15 +57,14 @@ pub struct Ledger {
     stocks: Vec<Stock>,
     /// (space, family, first address of the CIDR) -> index of the stock: CIDRs of one space never overlap.
     by_cidr: BTreeMap<(u16, Family, u128), usize>,
-    /// Hashed without randomness: the same calls list rows in the same order. Spots are addresses of the operator's pools.
-    /// Boxed: a table that grows has room for twice as many as are in it.
-    rows: HashMap<Spot, Box<Entry>, BuildHasherDefault<DefaultHasher>>,
+    /// The same calls list rows in the same order.
+    rows: IndexMap<Spot, Entry>,
     /// Fingerprints of attachments, owners and sticky keys -> rows that may be theirs.
     index: BTreeSet<(Print, Spot)>,
     /// (pool, namespace) -> held addresses, for the quotas of policies.
     held_by_namespace: HashMap<(usize, Print), u64>,
     /// What was heard of reserved addresses: at most one entry for each.
-    news: HashMap<Spot, News, BuildHasherDefault<DefaultHasher>>,
+    news: HashMap<Spot, News>,
 }
 
 // === impl Ledger ===
@@ -81,10 +80,10 @@ impl Ledger {
             spaces: vec![SpaceName::default()],
             stocks: Vec::new(),
             by_cidr: BTreeMap::new(),
-            rows: HashMap::default(),
+            rows: IndexMap::new(),
             index: BTreeSet::new(),
             held_by_namespace: HashMap::new(),
-            news: HashMap::default(),
+            news: HashMap::new(),
         }
     }
 
@@ -404,8 +403,7 @@ impl Ledger {
             let here = excess > 0 && entry.shelf == Shelf::Ready;
             entry.slot.rested_for(now) > rested_for && (here || !counted(spot, entry))
         };
-        let rows = self.rows.iter().map(|(spot, entry)| (spot, entry.as_ref()));
-        let mut rows: Vec<_> = rows.filter(old).collect();
+        let mut rows: Vec<_> = self.rows.iter().filter(old).collect();
         rows.sort_by_key(|(spot, entry)| (entry.slot.released_at(), **spot));
         let mut left = excess;
         rows.retain(|(spot, entry)| {
@@ -421,9 +419,8 @@ impl Ledger {
     /// The address was seen on a link of its holder's namespace.
     pub fn note_seen(&mut self, key: &LeaseKey, generation: Generation) {
         let spot = self.spot(key);
-        let slot = self.rows.get_mut(&spot).map(|entry| &mut entry.slot);
-        let slot = slot.filter(|slot| slot.generation == generation);
-        if let Some(Slot { status: Status::Bound { seen, .. }, .. }) = slot {
+        let entry = self.rows.get_mut(&spot).filter(|e| e.slot.generation == generation);
+        if let Some(Entry { slot: Slot { status: Status::Bound { seen, .. }, .. }, .. }) = entry {
             *seen = true;
         }
     }
@@ -525,12 +522,12 @@ impl Ledger {
 
     fn insert_row(&mut self, spot: Spot, slot: Slot, now: Now) {
         self.index.extend(slot.prints().map(|print| (print, spot)));
-        self.rows.insert(spot, Box::new(Entry { slot, stock: None, shelf: Shelf::Held }));
+        self.rows.insert(spot, Entry { slot, stock: None, shelf: Shelf::Held });
         self.enter(spot, now);
     }
 
     fn drop_row(&mut self, spot: Spot) -> Option<Slot> {
-        let entry = self.rows.remove(&spot)?;
+        let entry = self.rows.swap_remove(&spot)?;
         for print in entry.slot.prints() {
             self.index.remove(&(print, spot));
         }
@@ -551,7 +548,7 @@ impl Ledger {
         let Some(entry) = self.rows.get_mut(&spot) else { return };
         entry.stock = index;
         entry.shelf = entry.slot.shelf(now.moment, now.wall);
-        let Entry { slot, shelf, .. } = **entry;
+        let Entry { slot, shelf, .. } = *entry;
         let Some(index) = index else { return };
         if let Some(stock) = self.stocks.get_mut(index as usize) {
             let place = slot.place(shelf, &stock.pool.spec);

@@ -2,9 +2,10 @@
 //!
 //! It is memory and never the truth: whoever replaces a row says which version, and the API server compares.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use tenure_core::lease::LeaseKey;
 use tenure_store::{Packed, Revision, Row};
@@ -15,7 +16,7 @@ const BOUND: usize = 100_000;
 /// The rows. Written by every answer of the API server and by the feed, read by writes; held for microseconds.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    rows: Mutex<HashMap<LeaseKey, One>>,
+    rows: Mutex<IndexMap<LeaseKey, One>>,
 }
 
 /// A row and its uid.
@@ -38,7 +39,7 @@ impl Known {
 
     /// Nothing is known of it any more.
     pub(super) fn forget(&self, key: &LeaseKey) {
-        self.rows.lock().remove(key);
+        self.rows.lock().swap_remove(key);
     }
 
     /// Nothing is known any more.
@@ -50,7 +51,7 @@ impl Known {
     pub(super) fn gone(&self, key: &LeaseKey, revision: Revision) {
         let mut rows = self.rows.lock();
         if rows.get(key).is_some_and(|(known, _)| known.revision <= revision) {
-            rows.remove(key);
+            rows.swap_remove(key);
         }
     }
 
