@@ -151,57 +151,45 @@ pub fn compare(
     terms: &Terms,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Vec<Comparison>, AuthorError> {
-    let (first, second) = (loads(a, terms, tell)?, loads(b, terms, tell)?);
-    let common = common_hooks(&first, &second)?;
+    let load = |path: &Path| {
+        let trial = Trial::of(path, &terms.limits)?;
+        trial.install(&terms.settings)?;
+        Ok::<_, AuthorError>(trial)
+    };
+    let (first, second) = (load(a)?, load(b)?);
+    let hooks = second.about()?.hooks;
+    let common: Vec<Hook> =
+        first.about()?.hooks.into_iter().filter(|hook| hooks.contains(hook)).collect();
+    if common.is_empty() {
+        return Err(AuthorError::Wrong("they have no hook in common".to_owned()));
+    }
+    let mut loads = vec![(first, second)];
+    while loads.len() < LOADS {
+        tell(&format!("load {} of {LOADS}", loads.len() + 1));
+        loads.push((load(a)?, load(b)?));
+    }
     let mut comparisons = Vec::new();
     for hook in common {
         for rows in rows_of(hook) {
             tell(&format!("{hook:?}, {rows} rows").to_lowercase());
-            comparisons.push(pair(&first, &second, &question(hook, *rows)));
+            comparisons.push(pair(&loads, &question(hook, *rows)));
         }
     }
     Ok(comparisons)
 }
 
-/// The component [`LOADS`] times, each in an engine of its own.
-fn loads(
-    path: &Path,
-    terms: &Terms,
-    tell: &mut dyn FnMut(&str),
-) -> Result<Vec<Trial>, AuthorError> {
-    let load = |number| {
-        tell(&format!("loading {}, {} of {LOADS}", path.display(), number + 1));
-        let trial = Trial::of(path, &terms.limits)?;
-        trial.install(&terms.settings)?;
-        Ok(trial)
-    };
-    (0..LOADS).map(load).collect()
-}
-
-fn common_hooks(first: &[Trial], second: &[Trial]) -> Result<Vec<Hook>, AuthorError> {
-    let hooks = |loads: &[Trial]| {
-        let about = loads.first().map(Trial::about).transpose()?;
-        Ok::<_, AuthorError>(about.map(|about| about.hooks).unwrap_or_default())
-    };
-    let (mut common, others) = (hooks(first)?, hooks(second)?);
-    common.retain(|hook| others.contains(hook));
-    if common.is_empty() {
-        return Err(AuthorError::Wrong("they have no hook in common".to_owned()));
-    }
-    Ok(common)
-}
-
-fn pair(first: &[Trial], second: &[Trial], question: &Question) -> Comparison {
-    let mut fuels = (0, 0);
-    let (mut ratios, mut noises) = (Vec::new(), Vec::new());
+/// Each element is one load of the first and one of the second, each in an engine of its own.
+fn pair(loads: &[(Trial, Trial)], question: &Question) -> Comparison {
+    let fuels =
+        loads.first().map(|(first, second)| (fuel(first, question), fuel(second, question)));
+    let (fuel_a, fuel_b) = fuels.unwrap_or_default();
     // Each load of the first beside the one after it.
-    let next = first.iter().cycle().skip(1);
-    for ((one, again), other) in first.iter().zip(next).zip(second) {
-        fuels = (fuel(one, question), fuel(other, question));
-        let (ratio, noise) = beside(one, again, other, question);
-        ratios.push(ratio);
-        noises.push(noise);
-    }
+    let next = loads.iter().cycle().skip(1);
+    let beside = loads
+        .iter()
+        .zip(next)
+        .map(|((one, other), (again, _))| beside(one, again, other, question));
+    let (ratios, noises) = beside.unzip();
     let (ratio, noise) = (Ratio::of(ratios), Ratio::of(noises));
     let verdict = ratio.verdict(noise);
     Comparison {
@@ -210,8 +198,8 @@ fn pair(first: &[Trial], second: &[Trial], question: &Question) -> Comparison {
         ratio,
         noise,
         verdict,
-        fuel_a: fuels.0,
-        fuel_b: fuels.1,
+        fuel_a,
+        fuel_b,
     }
 }
 
