@@ -129,10 +129,12 @@ fn a_new_policy_builds_and_passes_its_fixtures_and_a_change_of_mind_is_seen() {
 fn without_a_target_for_wasm_the_one_command_is_said() {
     let desk = Desk::new();
     desk.types(".", "new spread --hooks select").ok();
-    let compiler = desk.path("rustc");
-    std::fs::write(&compiler, "#!/bin/sh\necho /nowhere\n").unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&compiler, executable).unwrap();
+    let script = desk.path("rustc.sh");
+    std::fs::write(&script, "#!/bin/sh\necho /nowhere\n").unwrap();
+    // Made executable by another process: see `copied_plugin` in `cni/tests/socket.rs`.
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).args([&script, &desk.path("rustc")]);
+    assert!(install.status().unwrap().success());
     let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["policy", "build", "--offline"])
         .current_dir(desk.path("spread"))

@@ -33,10 +33,14 @@ fn is_root() -> bool {
 }
 
 /// The plugin where any user can reach it: the target folder may be private.
+///
+/// Another process makes the copy. A file that this one had open for writing is still open in what another test of it
+/// forks at that moment, and cannot be executed until then (ETXTBSY).
 fn copied_plugin(world: &World) -> Command {
     let copy = world.folder.path().join("tenure-ipam");
-    std::fs::copy(env!("CARGO_BIN_EXE_tenure-ipam"), &copy).unwrap();
-    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut install = Command::new("install");
+    install.args(["-m", "755", env!("CARGO_BIN_EXE_tenure-ipam")]).arg(&copy);
+    assert!(install.status().unwrap().success());
     std::fs::set_permissions(world.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let template = plugin("STATUS");
     let mut copied = Command::new(copy);
