@@ -11,7 +11,7 @@ use kube::api::{
 };
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use tenure_kube::{GROUP, KubeOptions, KubeStore, VERSION};
 use tenure_lab::{ApiServer, Options};
@@ -22,18 +22,23 @@ pub(crate) const NAMESPACE: &str = "tenure-system";
 /// The one user whom the guard lets write leases.
 const ALLOCATOR: &str = "system:serviceaccount:tenure-system:tenure-allocator";
 
-static SERVERS: [OnceLock<ApiServer>; 2] = [OnceLock::new(), OnceLock::new()];
-static TURN: Mutex<()> = Mutex::new(());
+/// As many tests run at once, each with servers of its own: most of what they do is wait.
+const PLACES: usize = 2;
+
+static SERVERS: [[OnceLock<ApiServer>; 2]; PLACES] =
+    [const { [const { OnceLock::new() }; 2] }; PLACES];
+static TAKEN: Mutex<[bool; PLACES]> = Mutex::new([false; PLACES]);
+static LEFT: Condvar = Condvar::new();
 
 thread_local! {
     /// The turn of the test on this thread.
     static PRESENT: RefCell<Weak<Turn>> = const { RefCell::new(Weak::new()) };
 }
 
-/// One test at a time; it may take both servers.
+/// A test's turn at one of the places; it may take both servers of it.
 struct Turn {
-    taken: Cell<usize>,
-    _guard: MutexGuard<'static, ()>,
+    place: usize,
+    used: Cell<usize>,
 }
 
 /// An API server with Tenure's custom resources and nothing in them.
@@ -52,8 +57,8 @@ pub(crate) fn wait<T>(work: impl Future<Output = T>) -> T {
 impl Default for Lab {
     fn default() -> Self {
         let turn = Turn::present();
-        let place = turn.taken.replace(turn.taken.get() + 1);
-        let server = SERVERS[place].get_or_init(|| {
+        let number = turn.used.replace(turn.used.get() + 1);
+        let server = SERVERS[turn.place][number].get_or_init(|| {
             let server = wait(ApiServer::start(Options { unsafe_no_fsync: true }));
             wait(install(&server.client()));
             server
@@ -133,11 +138,30 @@ impl Turn {
     fn present() -> Rc<Self> {
         PRESENT.with_borrow_mut(|present| {
             present.upgrade().unwrap_or_else(|| {
-                let turn = Rc::new(Self { taken: Cell::new(0), _guard: TURN.lock() });
+                let turn = Rc::new(Self { place: Self::free_place(), used: Cell::new(0) });
                 *present = Rc::downgrade(&turn);
                 turn
             })
         })
+    }
+
+    /// Waits until one is free, and takes it.
+    fn free_place() -> usize {
+        let mut taken = TAKEN.lock();
+        loop {
+            if let Some(place) = taken.iter().position(|taken| !taken) {
+                taken[place] = true;
+                return place;
+            }
+            LEFT.wait(&mut taken);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TAKEN.lock()[self.place] = false;
+        LEFT.notify_one();
     }
 }
 

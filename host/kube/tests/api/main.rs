@@ -1,5 +1,5 @@
-//! Against a real kube-apiserver and etcd, one pair for all tests of this program and a second one for those that need two
-//! stores. Each test has them to itself while it runs. etcd does not wait for the disk here: nothing below is about it.
+//! Against a real kube-apiserver and etcd. Two tests run at once, each with a pair that it has to itself while it runs, and
+//! with a second one where it needs two stores. etcd does not wait for the disk here: nothing below is about it.
 
 #![allow(
     clippy::unwrap_used,
